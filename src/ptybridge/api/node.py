@@ -1,0 +1,132 @@
+"""Operations on the daemon itself, and the description of the interface."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from ptybridge.api.operation import Done, Effect, NoParams, Params, Result, declare
+from ptybridge.errors import InvalidParams, ShuttingDown
+
+
+class NodeInfo(Result):
+    """Who answers: version, protocol range, process, machine, and what it is doing."""
+
+    version: str
+    protocol: int
+    protocol_min: int
+    pid: int
+    hostname: str
+    user: str
+    platform: str
+    python: str
+    started_at_ms: int
+    uptime_ms: int
+    sessions: int
+    sessions_running: int
+    clients: int
+    socket: str
+    keeper: bool
+
+
+class NodeHealth(Result):
+    """Whether the daemon is well; `problems` says what is not, in words."""
+
+    ok: bool
+    problems: list[str]
+    sessions_running: int
+    open_files: int
+    open_files_limit: int
+    loop_lag_ms: float
+
+
+class Limits(Result):
+    """The daemon's limits."""
+
+    max_sessions: int
+    max_exited_sessions: int
+    exited_retention_ms: int
+    max_input_bytes: int
+    max_output_bytes: int
+    max_line_bytes: int
+    max_requests_in_flight: int
+    max_connections: int
+
+
+class GetInfo(NoParams):
+    """Tell who answers and what it is doing."""
+
+
+class GetHealth(NoParams):
+    """Tell whether the daemon is well."""
+
+
+class GetLimits(NoParams):
+    """Tell the daemon's limits."""
+
+
+class SetLimits(Params):
+    """Change limits until the daemon ends; fields left out stay."""
+
+    max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    max_exited_sessions: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    exited_retention_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_input_bytes: Annotated[int, msgspec.Meta(ge=4096, le=1 << 30)] | None = None
+    max_output_bytes: Annotated[int, msgspec.Meta(ge=65536, le=1 << 30)] | None = None
+
+
+class Shutdown(NoParams):
+    """Stop the daemon; running sessions are ended by the ladder within 8 s."""
+
+
+class Restart(NoParams):
+    """Replace the daemon by a fresh one of the installed version. Answers when it is about to happen."""
+
+
+class Restarting(Result):
+    """What the restart does to the sessions."""
+
+    sessions_kept: bool
+    sessions_ended: int
+
+
+class Discover(NoParams):
+    """Describe this interface as an OpenRPC document."""
+
+
+class Cancel(Params):
+    """Cancel a request of this connection; the cancelled call answers -32800."""
+
+    id: str | int | float
+
+
+class Cancelled(Result):
+    """Whether there was such a request in flight."""
+
+    cancelled: bool
+
+
+class OpenRpc(Result):
+    """An OpenRPC 1.3 document."""
+
+    openrpc: str
+    info: dict[str, Any]
+    methods: list[dict[str, Any]]
+    components: dict[str, Any]
+
+
+R, M, D = Effect.READS, Effect.MUTATES, Effect.DESTROYS
+
+INFO: Final = declare("node.info", GetInfo, NodeInfo, scope="node:read", effect=R, since="0.1", http="GET /v1/node")
+HEALTH: Final = declare("node.health", GetHealth, NodeHealth, scope="node:read", effect=R, since="0.1",
+                        http="GET /v1/node/health")
+LIMITS: Final = declare("node.limits", GetLimits, Limits, scope="node:read", effect=R, since="0.1",
+                        http="GET /v1/node/limits")
+SET_LIMITS: Final = declare("node.set_limits", SetLimits, Limits, scope="node:admin", effect=M, since="0.1",
+                            errors=(InvalidParams,), http="PATCH /v1/node/limits")
+SHUTDOWN: Final = declare("node.shutdown", Shutdown, Done, scope="node:admin", effect=D, since="0.1",
+                          errors=(ShuttingDown,), http="POST /v1/node/shutdown")
+RESTART: Final = declare("node.restart", Restart, Restarting, scope="node:admin", effect=D, since="0.1",
+                         errors=(ShuttingDown,), http="POST /v1/node/restart")
+DISCOVER: Final = declare("rpc.discover", Discover, OpenRpc, scope="node:read", effect=R, since="0.1",
+                          http="GET /v1/openrpc.json")
+CANCEL: Final = declare("rpc.cancel", Cancel, Cancelled, scope="node:read", effect=M, since="0.1")

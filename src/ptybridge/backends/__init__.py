@@ -1,0 +1,1 @@
+"""Backends: each makes a `Child` (see `ptybridge.core.child`)."""

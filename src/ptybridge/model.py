@@ -1,0 +1,167 @@
+"""Shared frozen values: sizes, exit status, session facts and the union of events.
+
+Pure data, no behaviour beyond validation. On the wire durations and timestamps are integer milliseconds
+(`_ms`), counts of bytes end in `_bytes`, offsets are absolute positions in a session's transcript.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from ptybridge.errors import snake_case
+
+Backend = Literal["pty", "pipes", "tmux"]
+Encoding = Literal["text", "base64"]
+Stream = Literal["stdout", "stderr"]
+SessionState = Literal["running", "exited"]
+ExitReason = Literal["exited", "signaled", "killed", "timeout", "idle", "closed", "lost"]
+Access = Literal["read-only", "read-write", "control", "admin"]
+Overflow = Literal["drain", "pause"]
+SizePolicy = Literal["latest", "smallest", "largest", "manual"]
+Mode = Literal["writer", "viewer"]
+
+# A terminal of 0 columns breaks programs (division by zero in less, vim); beyond ~10,000 no emulator follows.
+Cols = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the frozen values."""
+
+
+class WindowSize(msgspec.Struct, frozen=True):
+    """The size of a terminal in character cells."""
+
+    rows: Rows
+    cols: Cols
+
+
+class ExitStatus(msgspec.Struct, frozen=True):
+    """How a child ended: exactly one of `code` (0–255) and `signal` (e.g. "SIGKILL") is set, neither when unknown."""
+
+    code: int | None = None
+    signal: str | None = None
+
+
+class Caller(Value):
+    """Who makes a call: the authenticated principal, what it may do, and which connection it came through.
+
+    `client_id` is a name the client gave itself, never a proof. `connection_id` is ours and unique.
+    """
+
+    principal: str
+    connection_id: str
+    scopes: frozenset[str] = frozenset({"*"})
+    client_id: str | None = None
+    pid: int | None = None
+
+
+# -- events -------------------------------------------------------------------------------------------------
+
+
+class Event(Value, tag_field="type", tag=snake_case):
+    """Base of everything `event.follow` reports. `number` grows by one per event and never repeats."""
+
+    number: int
+    time_ms: int
+    session_id: str | None = None
+
+
+class Created(Event):
+    """A session was created."""
+
+    name: str | None = None
+    command: list[str] = []
+    owner: str | None = None
+
+
+class Exited(Event):
+    """A session's child exited. With `output_closed` false something else still holds its terminal."""
+
+    exit_code: int | None = None
+    exit_signal: str | None = None
+    exit_reason: ExitReason = "exited"
+    end_offset: int = 0
+    output_closed: bool = True
+
+
+class OutputClosed(Event):
+    """The output of an already exited session ended; nothing follows `end_offset`."""
+
+    end_offset: int = 0
+
+
+class Closed(Event):
+    """A session was closed and is forgotten."""
+
+
+class Attached(Event):
+    """A client attached."""
+
+    attachment_id: str = ""
+    client_id: str = ""
+    mode: Mode = "writer"
+
+
+class Detached(Event):
+    """A client detached, was removed, or its connection ended."""
+
+    attachment_id: str = ""
+    client_id: str = ""
+    reason: str = "detached"
+
+
+class Resized(Event):
+    """A session's terminal got another size."""
+
+    rows: int = 0
+    cols: int = 0
+
+
+class Title(Event):
+    """A program set its terminal's title (control characters removed)."""
+
+    title: str = ""
+
+
+class Bell(Event):
+    """A program rang the bell."""
+
+
+class Notification(Event):
+    """A program asked for a desktop notification (OSC 9, OSC 777); text without control characters."""
+
+    title: str = ""
+    body: str = ""
+
+
+class Idle(Event):
+    """Nothing was printed for `idle_ms`; one event per silence."""
+
+    idle_ms: int = 0
+
+
+class WaitingForInput(Event):
+    """The foreground process is blocked reading the terminal and has printed nothing for half a second."""
+
+
+class Updated(Event):
+    """Labels or limits of a session changed."""
+
+    name: str | None = None
+    tags: list[str] = []
+
+
+class Gap(Event):
+    """Events were discarded before this follower could read them; `missed` says how many."""
+
+    missed: int = 0
+
+
+AnyEvent = (
+    Created | Exited | OutputClosed | Closed | Attached | Detached | Resized | Title | Bell
+    | Notification | Idle | WaitingForInput | Updated | Gap
+)

@@ -1,0 +1,1 @@
+"""Sans-IO protocols: bytes in, values out. No trio, no sockets."""
