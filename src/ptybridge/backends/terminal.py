@@ -1,0 +1,89 @@
+"""What can be asked of a terminal through its pty descriptor: size, mode, foreground group, flow.
+
+All of it is non-blocking, and answers None (or does nothing) once the terminal has ended.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import struct
+import termios
+from typing import Final
+
+from ptybridge.core.child import LineMode
+from ptybridge.model import WindowSize
+
+# asm-generic/ioctls.h: open the child's side of a pty without a path, so that no mount namespace matters.
+_TIOCGPTPEER: Final = getattr(termios, "TIOCGPTPEER", 0x5441)
+# asm-generic/termbits.h: erase whole UTF-8 characters in line mode; Python's termios has no name for it.
+_IUTF8: Final = getattr(termios, "IUTF8", 0o40000)
+_IFLAG: Final = 0
+_LFLAG: Final = 3
+_CC: Final = 6
+
+
+def prepare(fd: int, *, echo: bool) -> None:
+    """Give the terminal `fd` the mode a session starts in: cooked, UTF-8, with or without echo."""
+    mode = termios.tcgetattr(fd)
+    mode[_IFLAG] |= _IUTF8
+    if not echo:
+        mode[_LFLAG] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(fd, termios.TCSANOW, mode)
+
+
+def set_size(fd: int, size: WindowSize) -> None:
+    """Set the size; the kernel sends SIGWINCH to the foreground group if it has changed."""
+    try:
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.cols, 0, 0))
+    except OSError as exc:
+        if exc.errno not in (errno.EIO, errno.ENOTTY):
+            raise
+
+
+def line_mode(fd: int) -> LineMode | None:
+    """Return the line discipline's state."""
+    try:
+        flags = termios.tcgetattr(fd)[_LFLAG]
+    except termios.error:
+        return None
+    return LineMode(
+        canonical=bool(flags & termios.ICANON), echo=bool(flags & termios.ECHO), flow_stopped=_flow_stopped(fd)
+    )
+
+
+def eof_character(fd: int) -> bytes:
+    """Return what ends input on this terminal, b"" if its program has switched that off."""
+    try:
+        character = termios.tcgetattr(fd)[_CC][termios.VEOF]
+    except termios.error:
+        return b""
+    # NUL is how Linux spells _POSIX_VDISABLE.
+    return character if isinstance(character, bytes) and character != b"\0" else b""
+
+
+def foreground_pgid(fd: int) -> int | None:
+    """Return the foreground process group, None if there is none any more."""
+    try:
+        return os.tcgetpgrp(fd) or None
+    except OSError:
+        return None
+
+
+def _flow_stopped(fd: int) -> bool:
+    # Linux has no question for "is output stopped (^S)?", but a stopped pty has no room for output while nothing
+    # waits to be read from it (pty_write_room in drivers/tty/pty.c), and that can be polled on the child's side.
+    # Opening it for a moment is harmless: an end of output is seen again when it is closed.
+    try:
+        peer = fcntl.ioctl(fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(peer, select.POLLOUT)
+        if poll.poll(0):
+            return False
+        (unread,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+        return bool(unread == 0)
+    finally:
+        os.close(peer)
