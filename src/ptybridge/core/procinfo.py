@@ -1,9 +1,16 @@
 """Facts about processes from Linux's /proc; each answers None or nothing where there is no /proc.
 
 Everything here is a snapshot of something that changes by itself: a process may be gone before the answer is used.
+
+How "blocked reading the terminal" is found: /proc/PID/syscall names the system call a thread sleeps in and its
+arguments. For a read that is the descriptor; for select and poll the sets are read from the process's memory, for epoll
+from its fdinfo; then the descriptors are compared with the terminal. Looking at the state or wchan alone would take
+`tail -f` (which polls its standard output) and every socket reader for a prompt.
 """
 
 import os
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +20,22 @@ PROC: Final = Path("/proc")
 
 # A command line can be megabytes long; nobody reads more than this.
 _COMMAND_BYTES: Final = 4096
+# System calls by machine: what each is for us. From asm/unistd.h of each.
+_READ, _SELECT, _POLL, _EPOLL = "read", "select", "poll", "epoll"
+_CALLS: Final = {
+    "x86_64": {
+        0: _READ, 19: _READ, 7: _POLL, 271: _POLL, 23: _SELECT, 270: _SELECT, 232: _EPOLL, 281: _EPOLL, 441: _EPOLL,
+    },
+    "aarch64": {63: _READ, 65: _READ, 73: _POLL, 72: _SELECT, 22: _EPOLL, 441: _EPOLL},
+}.get(os.uname().machine, {})  # fmt: skip
+_POLLIN: Final = 0x001 | 0x040  # POLLIN, POLLRDNORM; of epoll too
+_POLLFD: Final = struct.Struct("ihh")
+_MAX_FDS: Final = 4096
+_MAX_THREADS: Final = 64
+# Where the kernel puts a reader of a terminal to sleep; all that is left to see when /proc/PID/syscall is refused.
+_TTY_WCHAN: Final = frozenset({"n_tty_read", "wait_woken"})
+# /dev/tty, the name every process has for its controlling terminal.
+_DEV_TTY: Final = os.makedev(5, 0)
 
 
 class ProcessStat(msgspec.Struct, frozen=True):
@@ -109,3 +132,105 @@ def foreground(pgid: int | None) -> ForegroundProcess | None:
     if leader is None:
         return None
     return ForegroundProcess(pid=leader.pid, pgid=pgid, name=leader.name, command=process_command(leader.pid))
+
+
+def is_blocked_reading_terminal(pgid: int, session_id: int) -> bool | None:
+    """Return whether a process of the foreground group waits for input from its terminal.
+
+    None when that cannot be seen: without /proc, or for another user's program (a password prompt of sudo). Programs
+    that wait for a terminal *and* something else (ssh, editors, top) count as waiting.
+    """
+    verdict: bool | None = None
+    for stat in _leader_first(pgid):
+        if stat.session_id != session_id or not stat.tty:
+            continue
+        blocked = _blocked_on(stat.pid, _device(stat.tty))
+        if blocked:
+            return True
+        if blocked is not None:
+            verdict = False
+    return verdict
+
+
+def _leader_first(pgid: int) -> Iterator[ProcessStat]:
+    # Most groups are one program: its leader answers without a walk through all processes of the machine.
+    leader = process_stat(pgid)
+    if leader is not None and leader.pgid == pgid and leader.alive:
+        yield leader
+    yield from (stat for stat in group_members(pgid) if stat.pid != pgid)
+
+
+def _blocked_on(pid: int, tty: int) -> bool | None:
+    verdict: bool | None = None
+    try:
+        threads = os.listdir(PROC / str(pid) / "task")[:_MAX_THREADS]
+    except OSError:
+        return None
+    for thread in threads:
+        task = PROC / str(pid) / "task" / thread
+        try:
+            fields = (task / "syscall").read_text().split()
+        except OSError:
+            try:
+                if (task / "wchan").read_text() in _TTY_WCHAN:
+                    return True
+            except OSError:
+                pass
+            continue
+        verdict = False
+        # "running" or "-1 …" when it is in no system call.
+        call = _CALLS.get(int(fields[0])) if len(fields) > 2 else None
+        if call and any(_is_terminal(pid, fd, tty) for fd in _awaited(pid, call, [int(f, 16) for f in fields[1:4]])):
+            return True
+    return verdict
+
+
+def _awaited(pid: int, call: str, arguments: list[int]) -> Iterator[int]:
+    """Yield the descriptors the call waits to read from."""
+    first, second, _ = arguments
+    if call == _READ:
+        yield first
+    elif call == _SELECT and second:
+        count = min(first, _MAX_FDS)
+        bits = int.from_bytes(_memory(pid, second, (count + 7) // 8), "little")
+        yield from (fd for fd in range(count) if bits >> fd & 1)
+    elif call == _POLL:
+        data = _memory(pid, first, min(second, _MAX_FDS) * _POLLFD.size)
+        whole = data[: len(data) // _POLLFD.size * _POLLFD.size]
+        yield from (fd for fd, events, _ in _POLLFD.iter_unpack(whole) if fd >= 0 and events & _POLLIN)
+    elif call == _EPOLL:
+        yield from _epoll_fds(pid, first)
+
+
+def _epoll_fds(pid: int, epoll_fd: int) -> Iterator[int]:
+    try:
+        lines = (PROC / str(pid) / "fdinfo" / str(epoll_fd)).read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        # "tfd:        0 events:       19 data: …": proc_pid_fdinfo(5).
+        words = line.split()
+        if words[:1] == ["tfd:"] and int(words[3], 16) & _POLLIN:
+            yield int(words[1])
+
+
+def _memory(pid: int, address: int, size: int) -> bytes:
+    try:
+        with (PROC / str(pid) / "mem").open("rb", buffering=0) as file:
+            file.seek(address)
+            return file.read(size)
+    except (OSError, OverflowError):
+        return b""
+
+
+def _is_terminal(pid: int, fd: int, tty: int) -> bool:
+    try:
+        # Follows the link to the very file; a terminal in another mount namespace is found too.
+        return os.stat(PROC / str(pid) / "fd" / str(fd)).st_rdev in (tty, _DEV_TTY)
+    except OSError:
+        return False
+
+
+def _device(number: int) -> int:
+    # The kernel's new_encode_dev: 8 low bits of the minor number, 12 of the major, the rest of the minor.
+    return os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)

@@ -1,0 +1,169 @@
+"""Children behind plain pipes, for programs that need no terminal: stdout and stderr stay apart.
+
+How it works: both pipes are read into one log in order of arrival, and its segment index remembers which bytes came
+from which; a stream alone is read through the index.
+"""
+
+import contextlib
+import os
+import subprocess
+from typing import Final
+
+import trio
+
+from ptybridge.backends.pace import Pace
+from ptybridge.backends.process import ChildProcess
+from ptybridge.backends.spawn import find_program, quiet_fork, reset_child, spawn_failed
+from ptybridge.backends.stream import close_fd, pump, write_nowait, write_some
+from ptybridge.core.child import ChildSpec, LineMode
+from ptybridge.core.transcript import Transcript
+from ptybridge.keeper.ring import Ring, Segments
+from ptybridge.keeper.segments import STDERR, STDOUT
+from ptybridge.model import Backend, ExitStatus, WindowSize
+
+# What a pipe holds at most unless it is enlarged, so what one read can deliver: pipe(7).
+_READ_BYTES: Final = 65536
+# A run of one stream costs 32 bytes; programs that mix both streams line by line need a run every ~100 bytes.
+_BYTES_PER_RUN: Final = 128
+
+
+class PipesChild:
+    """A program behind pipes in a session of its own; implements `core.child.Child`."""
+
+    backend: Backend = "pipes"
+
+    def __init__(self, process: ChildProcess, stdin: int, stdout: int, stderr: int, pace: Pace) -> None:
+        self.pid = self.pgid = process.pid
+        self._process = process
+        self._stdin = stdin
+        self._outputs = {STDOUT: stdout, STDERR: stderr}
+        self._pace = pace
+
+    async def pump(self, log: Transcript) -> None:
+        """Move both outputs into `log` until all their writers have closed them."""
+        # A quarter: a small ring should not be emptied to make room for a read that delivers little.
+        want = min(_READ_BYTES, log.ring.capacity // 4)
+        async with trio.open_nursery() as nursery:
+            for stream, fd in self._outputs.items():
+
+                async def follow(fd: int = fd, stream: int = stream) -> None:
+                    await pump(fd, log, want=want, pace=self._pace, session=self, stream=stream)
+
+                nursery.start_soon(follow)
+
+    async def send_some(self, data: memoryview) -> int:
+        """Write what fits, waiting for room."""
+        self._pace.note(self)
+        return await write_some(self._stdin, data)
+
+    def send_nowait(self, data: bytes) -> int:
+        """Write what fits right now."""
+        self._pace.note(self)
+        return write_nowait(self._stdin, data)
+
+    async def close_input(self) -> None:
+        """Close the child's standard input. Idempotent."""
+        self._close_stdin()
+        await trio.lowlevel.checkpoint()
+
+    def resize(self, size: WindowSize) -> None:
+        """Do nothing: pipes have no size."""
+
+    def signal(self, number: int, *, whole_session: bool) -> None:
+        """Signal the child's process group, or the whole session."""
+        if whole_session:
+            self._process.signal_session(number)
+        else:
+            self._process.signal_group(self.pgid, number)
+
+    def survivors(self) -> list[int]:
+        """Return the live processes of the session."""
+        return [stat.pid for stat in self._process.members()]
+
+    def line_mode(self) -> LineMode | None:
+        """Return None: pipes have no line discipline."""
+        return None
+
+    def foreground_pgid(self) -> int | None:
+        """Return None: only terminals have a foreground."""
+        return None
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the exit status."""
+        return await self._process.wait()
+
+    async def aclose(self) -> None:
+        """Release the descriptors; a child that still writes gets SIGPIPE. Idempotent."""
+        self._close_stdin()
+        for fd in self._outputs.values():
+            close_fd(fd)
+        self._outputs.clear()
+        self._process.close()
+        self._pace.forget(self)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0:
+            close_fd(self._stdin)
+            # Writing to -1 fails with EBADF, which is `InputClosed`.
+            self._stdin = -1
+
+
+async def spawn(spec: ChildSpec, pace: Pace | None = None) -> PipesChild:
+    """Start a program behind pipes. `pace` is shared by the sessions of a daemon.
+
+    Raises `SpawnFailed` with the system's reason, or `OutOfDescriptors`; nothing is left behind then.
+    """
+    await trio.lowlevel.checkpoint()
+    program = find_program(spec.argv[0], spec.env, spec.cwd)
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        try:
+            child_stdin, stdin = os.pipe()
+            theirs.callback(os.close, child_stdin)
+            ours.callback(os.close, stdin)
+            stdout, child_stdout = os.pipe()
+            ours.callback(os.close, stdout)
+            theirs.callback(os.close, child_stdout)
+            stderr, child_stderr = os.pipe()
+            ours.callback(os.close, stderr)
+            theirs.callback(os.close, child_stderr)
+            for fd in (stdin, stdout, stderr):
+                os.set_blocking(fd, False)
+            process = _start(spec, program, child_stdin, child_stdout, child_stderr)
+        except OSError as exc:
+            if exc.filename == spec.cwd:
+                raise spawn_failed(spec.cwd, exc.errno or 0, doing="start in") from exc
+            raise spawn_failed(spec.argv[0], exc.errno or 0) from exc
+        ours.pop_all()
+    return PipesChild(process, stdin, stdout, stderr, pace or Pace())
+
+
+def new_transcript(spec: ChildSpec) -> Transcript:
+    """Return the log for a child of this backend."""
+    return Transcript(Ring.anonymous(spec.capacity), Segments.anonymous(spec.capacity // _BYTES_PER_RUN))
+
+
+def _start(spec: ChildSpec, program: str, stdin: int, stdout: int, stderr: int) -> ChildProcess:
+    # Not Trio's own: that would reap the child behind our back.
+    # preexec_fn is as safe as the fork itself, see `spawn.quiet_fork`; Popen alone leaves INT and HUP ignored.
+    with quiet_fork():
+        popen = subprocess.Popen(
+            spec.argv,
+            executable=program,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=spec.cwd,
+            env=spec.env,
+            start_new_session=True,
+            preexec_fn=reset_child,
+        )
+    try:
+        return ChildProcess(popen.pid)
+    except OSError:
+        popen.kill()
+        popen.wait()
+        raise
+    finally:
+        # The child is ours to wait for; a Popen collected without a code would warn, and reap it at its leisure.
+        popen.returncode = popen.returncode or 0
