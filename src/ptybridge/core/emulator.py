@@ -1,0 +1,177 @@
+"""What the screen model asks of a terminal emulator, and the values it answers with.
+
+`Emulator` is the seam behind which the library sits: the rest of ptybridge knows `core.screen` only, and a
+different library needs nothing but another class with these methods. An emulator is not thread-safe; its owner
+(`Screen`) guards it with a lock.
+"""
+
+import unicodedata
+from typing import Literal, Protocol, Self
+
+import msgspec
+
+from ptybridge.model import WindowSize
+
+Format = Literal["text", "ansi", "html"]
+Width = Literal["narrow", "wide", "tail", "head"]
+Markup = Literal["text", "vt"]
+# What `Emulator.extra` can tell beside the grid's contents.
+Extra = Literal["pen", "link", "charsets", "margins", "tabstops", "keyboard"]
+
+# Unicode's direction marks, embeddings, overrides and isolates: they reorder what stands around them (S24).
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+MAX_LABEL_CHARS = 512
+
+
+class ScreenModes(msgspec.Struct, frozen=True, kw_only=True):
+    """The modes of the terminal that matter to whoever sends it input."""
+
+    application_cursor: bool = False
+    application_keypad: bool = False
+    bracketed_paste: bool = False
+    mouse: bool = False
+    focus: bool = False
+    kitty_flags: int = 0
+    newline_mode: bool = False
+
+
+class CursorState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the cursor is (0-based), and whether the next character wraps before it is printed."""
+
+    row: int
+    col: int
+    visible: bool = True
+    pending_wrap: bool = False
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """A rectangle of cells; `top` counts from the oldest line of scrollback."""
+
+    top: int
+    rows: int
+    left: int
+    cols: int
+
+
+class SpecialRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row `Emulator.format` does not do justice: it has links, or no text but colours (`painted`: it as VT bytes)."""
+
+    line: int
+    linked: bool
+    painted: bytes
+
+
+class BellRang(msgspec.Struct, frozen=True, kw_only=True):
+    """The bell rang `count` times (at least; the counting of a flood stops early)."""
+
+    count: int
+
+
+class TitleChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The title is now `title` (without control characters)."""
+
+    title: str
+
+
+class Notified(msgspec.Struct, frozen=True, kw_only=True):
+    """A program asked for a desktop notification; texts without control characters."""
+
+    title: str
+    body: str
+
+
+ScreenEvent = BellRang | TitleChanged | Notified
+
+
+class Emulator(Protocol):
+    """A terminal without a display. Any bytes may be written; none makes it raise or grow without bound."""
+
+    @property
+    def size(self) -> WindowSize: ...
+    @property
+    def history(self) -> int:
+        """How many lines of scrollback the active screen has."""
+        ...
+
+    @property
+    def alternate(self) -> bool: ...
+    @property
+    def cursor(self) -> CursorState: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def directory(self) -> str:
+        """What OSC 7 named as the working directory, as it came."""
+        ...
+
+    @property
+    def kitty_flags(self) -> int: ...
+
+    def write(self, data: bytes) -> None:
+        """Parse output. Releases the GIL while it works."""
+        ...
+
+    def resize(self, size: WindowSize) -> None: ...
+
+    def mode(self, number: int, *, ansi: bool = False) -> bool:
+        """Return whether a DEC private (or with `ansi` an ANSI) mode is set; unknown modes are not."""
+        ...
+
+    def format(self, region: Region, markup: Markup, *, unwrap: bool = False) -> bytes:
+        """Return the cells of a region, rows parted by CR LF ("vt") or LF ("text"), without blank rows at the end.
+
+        "vt" rows begin and end with default attributes. With `unwrap` no line end stands where a line merely wrapped.
+        """
+        ...
+
+    def extra(self, what: Extra) -> bytes:
+        """Return the sequences that set up one aspect of the state on a terminal that has its default."""
+        ...
+
+    def width_at(self, line: int, col: int) -> Width:
+        """Tell what a cell holds: half of a wide character (wide, tail), the gap before one (head), or neither."""
+        ...
+
+    def link_at(self, line: int, col: int) -> bytes:
+        """Return the address a cell is linked to, empty without one."""
+        ...
+
+    def wraps(self, line: int) -> bool:
+        """Return whether a line wraps into the next one."""
+        ...
+
+    def survey(self, region: Region) -> list[SpecialRow]:
+        """Return the rows of a region that `format` leaves something out of, in order."""
+        ...
+
+    def colors(self) -> bytes:
+        """Return the sequences that set the colours programs changed (palette, default colours)."""
+        ...
+
+    def unfinished(self) -> bytes | None:
+        """Return the bytes of a sequence or character begun but not ended; None when they were too many to keep."""
+        ...
+
+    def fork(self) -> Self | None:
+        """Return an independent copy that reports nothing and stands outside any sequence; None if that cannot be."""
+        ...
+
+    def ask(self, query: bytes) -> bytes:
+        """Write a query and return what the terminal answers. Only for forks."""
+        ...
+
+    def take_events(self) -> list[ScreenEvent]: ...
+    def take_replies(self) -> bytes: ...
+
+    def close(self) -> None:
+        """Free memory now; idempotent. Nothing else may be called afterwards."""
+        ...
+
+
+def printable(text: str, limit: int = MAX_LABEL_CHARS) -> str:
+    """Return `text` as one line safe to print anywhere: no control, direction or line-separator characters (S24)."""
+    kept = (
+        char for char in text[: 4 * limit]
+        if char not in _BIDI and unicodedata.category(char) not in {"Cc", "Cs", "Zl", "Zp"}
+    )
+    return "".join(kept)[:limit]

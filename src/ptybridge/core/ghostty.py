@@ -1,0 +1,295 @@
+"""The `Emulator` on libghostty-vt, through pyghostty's ffi.
+
+The library is loaded at the first terminal, never on import. Its callbacks are static; the terminal's `userdata`
+leads to the `Outbox` where they leave what happened. They run inside `write`, on whatever thread that is.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Final, Self
+
+from ptybridge.core.emulator import CursorState, Extra, Markup, Region, ScreenEvent, SpecialRow, Width
+from ptybridge.core.ghostty_outbox import Outbox, install_callbacks
+from ptybridge.core.ghostty_survey import survey
+from ptybridge.model import WindowSize
+
+# 8 bytes a cell, on each of the two screens; a program that asks for more gets fewer rows.
+MAX_CELLS: Final = 1_000_000
+# A bound for the memory of scrollback however wide and styled its lines are.
+MAX_SCROLLBACK_BYTES: Final = 16 << 20
+# Scrollback is pruned by whole pages of about this many cells; keeping a page more makes our own limit exact.
+PAGE_CELLS: Final = 46_225
+# An unfinished sequence up to this length can be replayed to whoever attaches in its middle.
+MAX_UNFINISHED_BYTES: Final = 64 << 10
+# Longer APC strings (images we do not show anyway) are dropped instead of collected.
+MAX_STRING_BYTES: Final = 64 << 10
+# Only ratios of pixels matter, and only to programs that ask for them.
+CELL_PIXELS: Final = (8, 16)
+
+_WIDTHS: Final[tuple[Width, ...]] = ("narrow", "wide", "tail", "head")
+
+
+@cache
+def load() -> Any:
+    """Load the library once. Returns `ffi`, `lib`, the function that needs a struct by value, and the callbacks."""
+    from pyghostty import ffi, lib
+    from pyghostty._ffi import union_fn
+
+    grid_ref = union_fn(
+        "ghostty_terminal_grid_ref", "GhosttyResult(*)(GhosttyTerminal, GhosttyPointS, GhosttyGridRef*)"
+    )
+    return SimpleNamespace(ffi=ffi, lib=lib, grid_ref=grid_ref, callbacks=install_callbacks(ffi, lib))
+
+
+class GhosttyEmulator:
+    """See `Emulator`. `scrollback_lines` is what the owner wants; up to a page more is kept."""
+
+    def __init__(self, size: WindowSize, scrollback_lines: int) -> None:
+        self._native = native = load()
+        self._scrollback_lines = scrollback_lines
+        self.size = clamp(size)
+        handle = native.ffi.new("GhosttyTerminal*")
+        status = native.lib.ghostty_terminal_new(native.ffi.NULL, handle, self.size.cols, self.size.rows)
+        if status != 0:
+            raise MemoryError("no memory for a terminal")
+        self._adopt(handle[0])
+        self._outbox = Outbox(native, self._terminal)
+
+    def _adopt(self, terminal: Any) -> None:
+        native = self._native
+        self._terminal = native.ffi.gc(terminal, native.lib.ghostty_terminal_free)
+        self._limit_history()
+        self._set("CONTINUATION_MAX_BYTES", "size_t*", MAX_UNFINISHED_BYTES)
+        self._set("APC_MAX_BYTES", "size_t*", MAX_STRING_BYTES)
+        self._set("APC_MAX_BYTES_KITTY", "size_t*", MAX_STRING_BYTES)
+        self._set("CLIPBOARD_WRITE_MAX_BYTES", "size_t*", 0)
+        self._set("KITTY_IMAGE_STORAGE_LIMIT", "uint64_t*", 0)
+        # A default no program asks for (steady underline), so that "reset to the user's own" is told from "block".
+        underline = native.lib.GHOSTTY_TERMINAL_CURSOR_STYLE_UNDERLINE
+        self._set("DEFAULT_CURSOR_STYLE", "GhosttyTerminalCursorStyle*", underline)
+        self._set("DEFAULT_CURSOR_BLINK", "bool*", False)
+
+    def _limit_history(self) -> None:
+        lines = self._scrollback_lines
+        spare = PAGE_CELLS // self.size.cols + self.size.rows if lines else 0
+        self._set("SCROLLBACK_MAX_LINES", "size_t*", lines + spare)
+        self._set("SCROLLBACK_MAX_BYTES", "size_t*", MAX_SCROLLBACK_BYTES if lines else 0)
+
+    def close(self) -> None:
+        self._native.ffi.release(self._terminal)
+
+    # -- input ----------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self._native.lib.ghostty_terminal_vt_write(self._terminal, data, len(data))
+
+    def resize(self, size: WindowSize) -> None:
+        size = clamp(size)
+        self._native.lib.ghostty_terminal_resize(self._terminal, size.cols, size.rows, *CELL_PIXELS)
+        self.size = size
+        self._limit_history()
+
+    def take_events(self) -> list[ScreenEvent]:
+        return self._outbox.take_events()
+
+    def take_replies(self) -> bytes:
+        return self._outbox.take_replies()
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> int:
+        return min(int(self._get("SCROLLBACK_ROWS", "size_t*")), self._scrollback_lines)
+
+    @property
+    def alternate(self) -> bool:
+        active = self._get("ACTIVE_SCREEN", "GhosttyTerminalScreen*")
+        return bool(active == self._native.lib.GHOSTTY_TERMINAL_SCREEN_ALTERNATE)
+
+    @property
+    def cursor(self) -> CursorState:
+        return CursorState(
+            row=self._get("CURSOR_Y", "uint16_t*"),
+            col=self._get("CURSOR_X", "uint16_t*"),
+            visible=self._get("CURSOR_VISIBLE", "bool*"),
+            pending_wrap=self._get("CURSOR_PENDING_WRAP", "bool*"),
+        )
+
+    @property
+    def title(self) -> str:
+        return self._outbox.text(self._get("TITLE", "GhosttyString*"))
+
+    @property
+    def directory(self) -> str:
+        return self._outbox.text(self._get("PWD", "GhosttyString*"))
+
+    @property
+    def kitty_flags(self) -> int:
+        return int(self._get("KITTY_KEYBOARD_FLAGS", "uint8_t*"))
+
+    def mode(self, number: int, *, ansi: bool = False) -> bool:
+        query = self._native.ffi.new("GhosttyTerminalModeConfig*")
+        query.mode = number | (ansi << 15)
+        status = self._native.lib.ghostty_terminal_get(
+            self._terminal, self._native.lib.GHOSTTY_TERMINAL_DATA_MODE, query
+        )
+        return status == 0 and bool(query.value)
+
+    def unfinished(self) -> bytes | None:
+        ffi, lib = self._native.ffi, self._native.lib
+        length = ffi.new("size_t*")
+        buffer = ffi.new("uint8_t[]", MAX_UNFINISHED_BYTES)
+        if lib.ghostty_terminal_continuation_buf(self._terminal, buffer, MAX_UNFINISHED_BYTES, length) != 0:
+            return None
+        return bytes(ffi.buffer(buffer, length[0]))
+
+    # -- the grid -------------------------------------------------------------------------------------------
+
+    def format(self, region: Region, markup: Markup, *, unwrap: bool = False) -> bytes:
+        options = self._options(region, markup)
+        options.unwrap = unwrap
+        return self._format(options)
+
+    def extra(self, what: Extra) -> bytes:
+        # The formatter cannot leave the contents out: format one cell with and without, and take the difference.
+        options = self._options(Region(top=0, rows=1, left=0, cols=1), "vt")
+        bare = self._format(options)
+        extra, screen = options.extra, options.extra.screen
+        if what == "pen":
+            screen.style = screen.protection = True
+        elif what == "link":
+            screen.hyperlink = True
+        elif what == "charsets":
+            screen.charsets = True
+        elif what == "margins":
+            extra.scrolling_region = True
+        elif what == "tabstops":
+            # These come before the contents, the others after.
+            extra.tabstops = True
+            return self._format(options).removesuffix(bare)
+        else:
+            extra.keyboard = True
+        return self._format(options).removeprefix(bare)
+
+    def width_at(self, line: int, col: int) -> Width:
+        ffi, lib = self._native.ffi, self._native.lib
+        cell, width = ffi.new("GhosttyCell*"), ffi.new("GhosttyCellWide*")
+        lib.ghostty_grid_ref_cell(self._ref(line, col), cell)
+        lib.ghostty_cell_get(cell[0], lib.GHOSTTY_CELL_DATA_WIDE, width)
+        return _WIDTHS[int(width[0])]
+
+    def link_at(self, line: int, col: int) -> bytes:
+        ffi, lib = self._native.ffi, self._native.lib
+        length, ref = ffi.new("size_t*"), self._ref(line, col)
+        lib.ghostty_grid_ref_hyperlink_uri(ref, ffi.NULL, 0, length)
+        if length[0] == 0:
+            return b""
+        buffer = ffi.new("uint8_t[]", length[0])
+        lib.ghostty_grid_ref_hyperlink_uri(ref, buffer, len(buffer), length)
+        return bytes(ffi.buffer(buffer, length[0]))
+
+    def wraps(self, line: int) -> bool:
+        ffi, lib = self._native.ffi, self._native.lib
+        row, wraps = ffi.new("GhosttyRow*"), ffi.new("bool*")
+        lib.ghostty_grid_ref_row(self._ref(line, 0), row)
+        lib.ghostty_row_get(row[0], lib.GHOSTTY_ROW_DATA_WRAP, wraps)
+        return bool(wraps[0])
+
+    def survey(self, region: Region) -> list[SpecialRow]:
+        return survey(self._native, self._terminal, self.history, region)
+
+    def colors(self) -> bytes:
+        return b""
+
+    # -- copies ---------------------------------------------------------------------------------------------
+
+    def fork(self) -> Self | None:
+        ffi, lib = self._native.ffi, self._native.lib
+        data, length = ffi.new("uint8_t**"), ffi.new("size_t*")
+        # Fails when an unfinished sequence has grown past what is kept of it.
+        if lib.ghostty_snapshot_encode_alloc(self._terminal, ffi.NULL, data, length) != 0:
+            return None
+        decoder, terminal = ffi.new("GhosttySnapshotDecoder*"), ffi.new("GhosttyTerminal*")
+        try:
+            if lib.ghostty_snapshot_decoder_new_buf(ffi.NULL, decoder, data[0], length[0]) != 0:
+                return None
+            status = lib.ghostty_snapshot_decoder_decode(decoder[0], terminal)
+            lib.ghostty_snapshot_decoder_free(decoder[0])
+        finally:
+            lib.ghostty_free(ffi.NULL, data[0], length[0])
+        if status != 0:
+            return None
+        twin = object.__new__(type(self))
+        twin._native, twin.size, twin._scrollback_lines = self._native, self.size, self._scrollback_lines
+        twin._adopt(terminal[0])
+        twin._outbox = Outbox(self._native, twin._terminal)
+        twin.write(b"\x18")  # CAN ends a sequence in progress
+        return twin
+
+    def ask(self, query: bytes) -> bytes:
+        self._outbox.confine = False
+        self._outbox.take_replies()
+        self.write(query)
+        return self._outbox.take_replies()
+
+    # -- the library's calling conventions ------------------------------------------------------------------
+
+    def _get(self, key: str, kind: str) -> Any:
+        out = self._native.ffi.new(kind)
+        self._native.lib.ghostty_terminal_get(
+            self._terminal, getattr(self._native.lib, f"GHOSTTY_TERMINAL_DATA_{key}"), out
+        )
+        return out[0]
+
+    def _set(self, key: str, kind: str, value: object) -> None:
+        option = getattr(self._native.lib, f"GHOSTTY_TERMINAL_OPT_{key}")
+        self._native.lib.ghostty_terminal_set(self._terminal, option, self._native.ffi.new(kind, value))
+
+    def _ref(self, line: int, col: int) -> Any:
+        native = self._native
+        point, ref = native.ffi.new("GhosttyPointS*"), native.ffi.new("GhosttyGridRef*")
+        point.tag = native.lib.GHOSTTY_POINT_TAG_SCREEN
+        # The library may keep more lines than we count.
+        hidden = int(self._get("SCROLLBACK_ROWS", "size_t*")) - self.history
+        point.value.x, point.value.y = col, line + hidden
+        ref.size = native.ffi.sizeof("GhosttyGridRef")
+        native.grid_ref(self._terminal, point[0], ref)
+        return ref
+
+    def _options(self, region: Region, markup: Markup) -> Any:
+        ffi, lib = self._native.ffi, self._native.lib
+        options = ffi.new("GhosttyFormatterTerminalOptions*")
+        options.size = ffi.sizeof("GhosttyFormatterTerminalOptions")
+        options.extra.size = ffi.sizeof("GhosttyFormatterTerminalExtra")
+        options.extra.screen.size = ffi.sizeof("GhosttyFormatterScreenExtra")
+        options.emit = (
+            lib.GHOSTTY_FORMATTER_FORMAT_VT if markup == "vt" else lib.GHOSTTY_FORMATTER_FORMAT_PLAIN
+        )
+        options.trim = markup == "text"
+        selection = ffi.new("GhosttySelection*")
+        selection.size = ffi.sizeof("GhosttySelection")
+        selection.start = self._ref(region.top, region.left)[0]
+        selection.end = self._ref(region.top + region.rows - 1, region.left + region.cols - 1)[0]
+        selection.rectangle = region.cols < self.size.cols
+        options.selection = selection
+        self._selection = selection  # keeps it alive until the next call: the struct holds a bare pointer
+        return options
+
+    def _format(self, options: Any) -> bytes:
+        ffi, lib = self._native.ffi, self._native.lib
+        formatter, data, length = ffi.new("GhosttyFormatter*"), ffi.new("uint8_t**"), ffi.new("size_t*")
+        if lib.ghostty_formatter_terminal_new(ffi.NULL, formatter, self._terminal, options[0]) != 0:
+            return b""
+        status = lib.ghostty_formatter_format_alloc(formatter[0], ffi.NULL, data, length)
+        lib.ghostty_formatter_free(formatter[0])
+        if status != 0 or length[0] == 0:
+            return b""
+        text = bytes(ffi.buffer(data[0], length[0]))
+        lib.ghostty_free(ffi.NULL, data[0], length[0])
+        return text
+
+
+def clamp(size: WindowSize) -> WindowSize:
+    """Return the nearest size that can be modelled."""
+    cols = max(1, min(size.cols, 10_000))
+    return WindowSize(rows=max(1, min(size.rows, 10_000, MAX_CELLS // cols)), cols=cols)
