@@ -1,0 +1,253 @@
+"""Moves a child's output into its ring so that no kill loses or doubles a byte.
+
+How it works: a read that is killed may have taken bytes nobody will ever see. So bytes go through a *scratch pipe*:
+`splice` moves them there inside the kernel, where a killed process cannot leave them half-way, and the pipe counts
+its content exactly. A page of shared memory, the *journal*, says whose they are. One step is
+
+    1. owner = session, stream        2. splice output → pipe, until empty or some 57 KB
+    3. begin = end of ring, length = bytes in the pipe        4. readv pipe → ring
+    5. note the stream (pipes only), end = begin + taken      6. length = 0        7. owner = 0
+
+Whoever holds pipe, journal and ring can `recover` after a kill at any point: between 3 and 6 nothing enters the pipe,
+so `length - bytes in the pipe` is exactly what step 4 took; what is still in the pipe follows it. Recovery may be
+killed, too, and repeated. One pipe and one journal serve all sessions because steps never interleave.
+With one output a byte thus is in the output, the pipe or the ring, never in two of them or in none. With two outputs
+the pipe holds bytes of one stream at a time, the journal names it, and the segment index is written before `end`.
+
+Where the kernel cannot splice from a terminal (5.10, 5.11, other systems) bytes are read directly: still exact when
+the daemon is killed, but a killed pump may lose the read it was in.
+"""
+
+import enum
+import errno
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ptybridge.keeper.memory import HEADER_BYTES, create_area, map_area, unmap
+from ptybridge.keeper.ring import Ring, Segments
+
+VERSION = 1
+_MAGIC = int.from_bytes(b"PTYJRNL1", "little")
+_OWNER, _STREAM, _BEGIN, _LENGTH = range(2, 6)
+
+# A terminal hands out at most a page at a time; 14 pages fit the pipe (16 slots) with room for pieces.
+_PIECE_BYTES = 4096
+_STEP_BYTES = 14 * _PIECE_BYTES
+_SPLICE_F_NONBLOCK = 2  # <linux/splice.h>
+
+
+class State(enum.Enum):
+    """What a step found; `Progress` says how much it moved besides."""
+
+    MORE = "more"  # there may be more at once
+    EMPTY = "empty"  # wait until the output is readable
+    FULL = "full"  # wait until the ring's floor has moved
+    ENDED = "ended"  # this output is closed
+
+
+class Progress(NamedTuple):
+    """The result of a step: `size` bytes were added to the ring."""
+
+    size: int
+    state: State
+
+
+class Flow:
+    """One session as the pump sees it. Owns nothing; the descriptors must be non-blocking.
+
+    `number` is the session's, above 0 and unique among those that share a journal. `outputs` is the terminal, or
+    stdout and stderr, which then need `segments`. With `pauses` the ring's floor is heeded.
+    """
+
+    __slots__ = ("number", "open", "outputs", "pauses", "ring", "segments")
+
+    def __init__(
+        self, number: int, outputs: list[int], ring: Ring, segments: Segments | None = None, *, pauses: bool = False
+    ) -> None:
+        if len(outputs) > 1 and segments is None:
+            raise ValueError("two outputs need a segment index")
+        self.number = number
+        self.outputs = outputs
+        self.ring = ring
+        self.segments = segments
+        self.pauses = pauses
+        self.open = [not ring.eof] * len(outputs)
+
+
+class Pump:
+    """The pump: scratch pipe and journal. Only one process may step with them; use by a second one means `recover`."""
+
+    def __init__(self, read_fd: int, write_fd: int, journal_fd: int) -> None:
+        """Use an existing pipe and journal and take over all three descriptors. Raises LayoutError."""
+        self.fds: tuple[int, ...] = (read_fd, write_fd, journal_fd)
+        self._read_fd, self._write_fd = read_fd, write_fd
+        self._area = map_area(journal_fd, _MAGIC, VERSION)
+        self._journal = memoryview(self._area).cast("Q")
+        self.exact = can_splice()
+
+    @classmethod
+    def create(cls) -> "Pump":
+        """Make a pipe and a journal; their descriptors are close-on-exec."""
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        return cls(read_fd, write_fd, create_area("ptybridge-journal", HEADER_BYTES, (_MAGIC, VERSION)))
+
+    def step(self, flow: Flow, stream: int = 0) -> Progress:
+        """Move what there is (some 57 KB at most) from one output into the ring. Never blocks.
+
+        Sets `ring.stalled` when the ring is full and `ring.eof` when the last output has ended. Raises OSError
+        when the output cannot be read for a reason other than its end.
+        """
+        room = self._room(flow)
+        if room == 0:
+            return Progress(0, State.FULL)
+        if not self.exact:
+            return self._read(flow, stream, room)
+        journal = self._journal
+        journal[_STREAM] = stream
+        journal[_OWNER] = flow.number
+        try:
+            taken, state = self._fill(flow.outputs[stream], room)
+        except OSError:  # raised only while the pipe is empty
+            journal[_OWNER] = 0
+            raise
+        size = self._empty(flow, stream) if taken else 0
+        journal[_OWNER] = 0
+        return self._progress(flow, stream, size, state)
+
+    def recover(self, find: Callable[[int], Flow | None]) -> None:
+        """Finish the step in which a pump was killed, if there is one. Idempotent.
+
+        `find` returns the flow of a number, or None when there is no such session; its bytes are then discarded.
+        """
+        journal = self._journal
+        number, stream = journal[_OWNER], journal[_STREAM]
+        if number == 0:
+            return
+        flow = find(number)
+        if flow is None:
+            while waiting := self._waiting():
+                os.read(self._read_fd, waiting)
+            journal[_LENGTH] = 0
+        else:
+            if length := journal[_LENGTH]:
+                _publish(flow, stream, journal[_BEGIN], length - self._waiting())
+                journal[_LENGTH] = 0
+            self._empty(flow, stream)
+        journal[_OWNER] = 0
+
+    def close(self) -> None:
+        """Close the descriptors and unmap; idempotent."""
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = ()
+        self._journal.release()
+        unmap(self._area)
+
+    # -- the step -------------------------------------------------------------------------------------------
+
+    def _room(self, flow: Flow) -> int:
+        ring = flow.ring
+        room = ring.reserve(_STEP_BYTES, ring.floor if flow.pauses else None)
+        if room == 0:
+            ring.stalled = True
+            # Who moves the floor looks at `stalled` afterwards; so we look at the floor after setting it.
+            room = ring.reserve(_STEP_BYTES, ring.floor)
+            ring.stalled = room == 0
+        return room
+
+    def _fill(self, output: int, room: int) -> tuple[int, State]:
+        """Step 2. Returns how many bytes are in the pipe and what is to be expected of the output."""
+        taken = 0
+        while taken < room:
+            want = min(_PIECE_BYTES, room - taken)
+            try:
+                size = os.splice(output, self._write_fd, want, flags=_SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                return taken, State.EMPTY
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    return taken, State.ENDED  # what Linux says once the last process on a terminal is gone: tty(4)
+                if error.errno == errno.EINVAL:
+                    self.exact = False
+                elif not taken:
+                    raise
+                return taken, State.MORE
+            if size == 0:
+                return taken, State.ENDED
+            taken += size
+            if size < want:
+                break  # a short piece: most likely that was all, and asking again costs more than the next wake-up
+        return taken, State.MORE
+
+    def _empty(self, flow: Flow, stream: int) -> int:
+        """Steps 3 to 6, until the pipe is empty; usually once."""
+        journal, ring = self._journal, flow.ring
+        total = 0
+        while waiting := self._waiting():
+            # In a step the room is there already; in a recovery the floor may have changed, but the bytes must go.
+            ring.reserve(waiting)
+            begin = ring.end
+            journal[_BEGIN] = begin
+            journal[_LENGTH] = waiting
+            size = os.readv(self._read_fd, ring.views(begin, waiting))
+            _publish(flow, stream, begin, size)
+            journal[_LENGTH] = 0
+            total += size
+        return total
+
+    def _waiting(self) -> int:
+        """How many bytes are in the pipe."""
+        count: int = struct.unpack("i", fcntl.ioctl(self._read_fd, termios.FIONREAD, b"\0\0\0\0"))[0]
+        return count
+
+    def _read(self, flow: Flow, stream: int, room: int) -> Progress:
+        """The step without splice."""
+        ring = flow.ring
+        begin = ring.end
+        try:
+            size = os.readv(flow.outputs[stream], ring.views(begin, room))
+        except BlockingIOError:
+            return Progress(0, State.EMPTY)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            size = 0
+        _publish(flow, stream, begin, size)
+        return self._progress(flow, stream, size, State.MORE if size else State.ENDED)
+
+    def _progress(self, flow: Flow, stream: int, size: int, state: State) -> Progress:
+        if state is State.ENDED:
+            flow.open[stream] = False
+            if not any(flow.open):
+                flow.ring.eof = True
+        return Progress(size, state)
+
+
+def can_splice() -> bool:
+    """Whether this kernel moves bytes from a terminal into a pipe."""
+    if not hasattr(os, "splice"):
+        return False
+    pty_fd, terminal_fd = os.openpty()
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.set_blocking(pty_fd, False)
+        os.splice(pty_fd, write_fd, 1, flags=_SPLICE_F_NONBLOCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        for fd in (pty_fd, terminal_fd, read_fd, write_fd):
+            os.close(fd)
+    return True
+
+
+def _publish(flow: Flow, stream: int, begin: int, size: int) -> None:
+    """Step 5: make the `size` bytes at `begin` visible. The same call again changes nothing."""
+    if flow.segments is not None:
+        flow.segments.record(stream, begin, size)
+    flow.ring.commit(begin + size - flow.ring.end)
