@@ -8,7 +8,7 @@ from ptybridge.api.operation import Params, Result, SessionId, declare_stream
 from ptybridge.model import AnyEvent
 
 
-class Follow(Params):
+class FollowEvents(Params):
     """Follow events: created, exited, attached, resized, title, bell, idle, waiting for input and so on.
 
     `after`: resume behind this number (a `gap` event tells when some are gone); without it only new events come.
@@ -20,11 +20,11 @@ class Follow(Params):
     types: list[str] | None = None
 
 
-class Following(Result):
+class FollowingEvents(Result):
     """The stream is open; `number` is that of the newest event so far."""
 
     number: int
 
 
-FOLLOW: Final = declare_stream("event.follow", Follow, Following, scope="event:read", since="0.1",
+FOLLOW: Final = declare_stream("event.follow", FollowEvents, FollowingEvents, scope="event:read", since="0.1",
                                events=get_args(AnyEvent), http="GET /v1/events")

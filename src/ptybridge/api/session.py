@@ -135,7 +135,8 @@ class Create(Params):
     """Start a program as a session.
 
     `command`: a string runs as `$SHELL -c`, a list as it is, without one the user's shell starts.
-    `env`: variables over the daemon's clean base; null unsets one.
+    `env`: variables set by name over the daemon's clean base; null unsets one.
+    `caller_env`: the caller's own environment, under `env`; what must not be passed on (LD_*, PTYBRIDGE_* …) is left out.
     `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
     """
@@ -144,6 +145,7 @@ class Create(Params):
     backend: Literal["pty", "pipes"] = "pty"
     cwd: str | None = None
     env: dict[str, str | None] | None = None
+    caller_env: dict[str, str] | None = None
     cols: Cols = 120
     rows: Rows = 30
     name: Label | None = None
@@ -517,6 +519,12 @@ class ExitedEvent(Result, tag_field="type", tag="exited"):
     output_closed: bool
 
 
+class OutputClosedEvent(Result, tag_field="type", tag="output_closed"):
+    """The output of an already exited session ended."""
+
+    end_offset: int
+
+
 class Attach(Params):
     """Be on a session: its exact screen, then everything live; input, sizes and acknowledgements go the other way.
 
@@ -584,7 +592,8 @@ KICK: Final = declare("session.kick", Kick, Done, scope="session:control", effec
                       errors=(SessionNotFound, AttachmentNotFound),
                       http="DELETE /v1/sessions/{session_id}/attachments/{attachment_id}")
 FOLLOW: Final = declare_stream("session.follow", Follow, Following, scope="session:read", since="0.1",
-                               events=(OutputEvent, GapEvent, ResizedEvent, ExitedEvent), errors=(SessionNotFound,),
+                               events=(OutputEvent, GapEvent, ResizedEvent, ExitedEvent, OutputClosedEvent),
+                               errors=(SessionNotFound,),
                                http="GET /v1/sessions/{session_id}/events")
 ATTACH: Final = declare_channel("session.attach", Attach, AttachedResult, scope="session:read", since="0.1",
                                 errors=(SessionNotFound,), http="GET /v1/sessions/{session_id}/attach")

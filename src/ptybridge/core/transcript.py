@@ -34,14 +34,19 @@ class Reader:
         self.log = log
         self.offset = offset
         self.sink = sink
+        self.wanted = 1
         self._wake: trio.Event | None = None
 
-    async def wait(self) -> None:
-        """Wait until there is something past `offset`, or the log is closed. Always a checkpoint."""
+    async def wait(self, at_least: int = 1) -> None:
+        """Wait until there are `at_least` bytes past `offset`, or the log is closed. Always a checkpoint.
+
+        May return early (see `wake`); callers look at what there is.
+        """
         log = self.log
-        if log.end > self.offset or log.closed:
+        if log.end - self.offset >= at_least or log.closed:
             await trio.lowlevel.checkpoint()
             return
+        self.wanted = at_least
         self._wake = wake = trio.Event()
         log._waiting.add(self)  # same module: Reader is half of Transcript
         try:
@@ -77,6 +82,7 @@ class Transcript:
         self.ring = ring
         self.segments = segments
         self.closed = False
+        self.grew_at = trio.current_time()
         self._waiting: set[Reader] = set()
         self._floors: list[Callable[[], int | None]] = []
         self._room = trio.Event()
@@ -109,6 +115,7 @@ class Transcript:
 
     def grew(self, before: int, chunk: bytes | None = None) -> None:
         """Tell readers that the log grew from `before`; `chunk` is the growth itself when it is small."""
+        self.grew_at = trio.current_time()
         if not self._waiting:
             return
         end = self.ring.end
@@ -116,12 +123,16 @@ class Transcript:
             sink = reader.sink
             if sink is not None and chunk is not None and reader.offset == before and sink.offer_nowait(before, chunk):
                 reader.offset = end
-            else:
+            elif end - reader.offset >= reader.wanted:
                 reader.wake()
 
     def close(self) -> None:
         """Mark the end of output; idempotent."""
         self.closed = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Let every waiting reader look again; something beside the bytes has changed (an exit, a size)."""
         for reader in tuple(self._waiting):
             reader.wake()
 

@@ -1,0 +1,47 @@
+"""Ending a session's processes: hang-up, then terminate, then kill, each to the whole session, a grace apart.
+
+A stopped job cannot act on a signal, so each step continues it as well. What survives even SIGKILL sits in
+uninterruptible sleep and is reported.
+"""
+
+import signal
+
+import msgspec
+import trio
+
+from ptybridge.core.session import Session
+from ptybridge.model import ExitReason
+
+LADDER = (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
+POLL_SECONDS = 0.01
+# After SIGKILL only the kernel can be slow.
+KILL_SECONDS = 2.0
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What it took."""
+
+    signals: list[str]
+    survivors: list[int]
+
+
+async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
+    """End everything in the session; returns once its exit is published or nothing more can be done."""
+    sent: list[str] = []
+    for step in LADDER:
+        if not session.child.survivors():
+            break
+        if session.ending is None and not session.exited.is_set():
+            session.ending = reason
+        session.child.signal(step, whole_session=True)
+        if step is not signal.SIGKILL:
+            session.child.signal(signal.SIGCONT, whole_session=True)
+        sent.append(step.name)
+        with trio.move_on_after(KILL_SECONDS if step is signal.SIGKILL else grace):
+            while session.child.survivors():
+                await trio.sleep(POLL_SECONDS)
+    survivors = session.child.survivors()
+    if not survivors:
+        with trio.move_on_after(KILL_SECONDS):
+            await session.exited.wait()
+    return Ended(sent, survivors)

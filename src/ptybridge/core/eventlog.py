@@ -1,0 +1,55 @@
+"""What happened, numbered: a bounded log of events with waiting followers that can resume behind a number."""
+
+import time
+from collections import deque
+from typing import Any
+
+import trio
+
+from ptybridge.model import Event, Gap
+
+# A day of a busy user fits; at ~200 bytes an event this is at most a few MB.
+KEPT_EVENTS = 10_000
+
+
+def now_ms() -> int:
+    """Return the wall clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class EventLog:
+    """Publish with `publish`; followers call `after` and `wait_past`. Nothing here is a queue per follower."""
+
+    def __init__(self, kept: int = KEPT_EVENTS, first: int = 1) -> None:
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._next = first
+        self._changed = trio.Event()
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest event, 0 before the first."""
+        return self._next - 1
+
+    def publish(self, kind: type[Event], session_id: str | None = None, **fields: Any) -> None:
+        """Add an event and wake followers. Never a checkpoint."""
+        self._events.append(kind(number=self._next, time_ms=now_ms(), session_id=session_id, **fields))
+        self._next += 1
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def after(self, number: int) -> list[Event]:
+        """Return the events behind `number`, led by a `Gap` when some of them are gone."""
+        if not self._events or self._events[-1].number <= number:
+            return []
+        oldest = self._events[0].number
+        missed = oldest - number - 1
+        if missed <= 0:
+            return list(self._events)[number + 1 - oldest :]
+        gap = Gap(number=oldest - 1, time_ms=self._events[0].time_ms, missed=missed)
+        return [gap, *self._events]
+
+    async def wait_past(self, number: int) -> None:
+        """Wait until there is an event behind `number`. Always a checkpoint."""
+        while self.newest <= number:
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()

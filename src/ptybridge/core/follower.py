@@ -1,0 +1,90 @@
+"""Keeps a session's screen model level with its transcript without slowing the transcript down.
+
+How it works: a little output is parsed at once. A flood is parsed in large blocks in a worker thread (the emulator
+releases the GIL), because parsing every chunk as it comes would cost half the throughput. The transcript's writer may
+not overwrite what is not yet parsed, so the model is exact. Resizes carry the offset they happened at and are applied
+just there, however late the parser is.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ptybridge.core.screen import Screen
+from ptybridge.core.transcript import Transcript
+from ptybridge.model import WindowSize
+
+# Parsing this much takes ~0.1 ms; more goes to a thread.
+INLINE_BYTES = 16 * 1024
+# Large enough to make the hop to a thread (~0.1 ms) cheap, small enough for the smallest ring.
+BLOCK_BYTES = 256 * 1024
+# While a flood goes on the model may lag this long; a snapshot that is asked for catches up first.
+FLOOD_LAG_SECONDS = 0.02
+
+
+class ScreenFollower:
+    """Owns the `Screen`. `changed` is called after each advance, with replies the program is owed."""
+
+    def __init__(self, log: Transcript, screen: Screen, limiter: trio.CapacityLimiter) -> None:
+        self.log = log
+        self.screen = screen
+        self.on_advance: Callable[[], None] = lambda: None
+        self._limiter = limiter
+        self._resizes: deque[tuple[int, WindowSize]] = deque()
+        self._feeding = trio.Lock()
+
+    def resize(self, size: WindowSize) -> None:
+        """Note that the terminal has this size from the transcript's present end on."""
+        if self._feeding.locked() or self.screen.offset < self.log.end:
+            self._resizes.append((self.log.end, size))
+        else:
+            self.screen.resize(size)
+
+    def floor(self) -> int:
+        """The transcript's writer must not overwrite what is not parsed."""
+        return self.screen.offset
+
+    async def run(self) -> None:
+        """Follow the transcript until it is closed and parsed to its end."""
+        log = self.log
+        reader = log.reader(self.screen.offset)
+        while not (log.closed and self.screen.offset >= log.end):
+            reader.offset = self.screen.offset
+            await reader.wait()
+            if log.end - self.screen.offset > INLINE_BYTES and not log.closed:
+                await self._let_flood_gather()
+            await self.catch_up()
+
+    async def _let_flood_gather(self) -> None:
+        block = min(BLOCK_BYTES, self.log.ring.capacity // 4)
+        reader = self.log.reader(self.screen.offset)
+        with trio.move_on_after(FLOOD_LAG_SECONDS):
+            await reader.wait(block)
+
+    async def catch_up(self) -> None:
+        """Parse everything up to the transcript's end as it is at this call. Checkpoint."""
+        target = self.log.end
+        async with self._feeding:
+            while self.screen.offset < target:
+                await self._feed_some(target)
+            self._apply_resizes()
+        self.on_advance()
+
+    async def _feed_some(self, target: int) -> None:
+        screen = self.screen
+        self._apply_resizes()
+        if self._resizes:
+            target = min(target, self._resizes[0][0])
+        offset, data = self.log.read(screen.offset, min(BLOCK_BYTES, target - screen.offset))
+        if offset > screen.offset:
+            screen.offset = offset  # only after a restart without the lost bytes: go on with what there is
+        if len(data) <= INLINE_BYTES:
+            screen.feed(data)
+        else:
+            await trio.to_thread.run_sync(screen.feed, data, limiter=self._limiter)
+        self.log.floor_moved()
+
+    def _apply_resizes(self) -> None:
+        while self._resizes and self._resizes[0][0] <= self.screen.offset:
+            self.screen.resize(self._resizes.popleft()[1])

@@ -1,0 +1,147 @@
+"""A session's input: a bounded queue with one writer, all or nothing per request, in order.
+
+How it works: `write` checks (exit, rate, size, line mode) and then, in one step, either hands the bytes to the
+terminal at once — the fast path of a keystroke — or queues what did not fit for `run` to send. A child that does
+not read fills its own queue and nobody else's.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ptybridge.core.child import Child
+from ptybridge.core.ratelimit import TokenBucket
+from ptybridge.errors import InputClosed, InputFull, LineTooLong, RateLimited, SessionExited
+
+# n_tty keeps at most 4096 bytes of an unfinished line, the newline among them, and drops the rest silently:
+# N_TTY_BUF_SIZE, termios(3) "Canonical mode".
+CANONICAL_LINE_BYTES = 4095
+# Shells switch to raw mode within a few ms of showing the prompt; measured < 50 ms, so 250 is ample.
+RAW_MODE_SECONDS = 0.25
+RAW_MODE_POLL_SECONDS = 0.01
+
+END_OF_INPUT: None = None
+
+
+class InputQueue:
+    """The only writer of the child's terminal."""
+
+    def __init__(self, child: Child, max_bytes: Callable[[], int]) -> None:
+        self.child = child
+        self.limiter: TokenBucket | None = None
+        self.accepted_bytes = 0
+        self.written_at = trio.current_time()
+        self.closed = False
+        self._max_bytes = max_bytes
+        self._queue: deque[memoryview | None] = deque()
+        self._queued_bytes = 0
+        self._more = trio.Event()
+        self._line_bytes = 0
+
+    def set_rate(self, rate: int | None) -> None:
+        """Limit input to `rate` bytes per second, or lift the limit."""
+        self.limiter = TokenBucket(rate) if rate is not None else None
+
+    async def write(self, data: bytes, *, eof: bool = False) -> int:
+        """Accept all of `data` or raise and accept nothing. Waits only when a line is too long for line mode."""
+        self._check(len(data))
+        if self._longest_line(data) > CANONICAL_LINE_BYTES:
+            await self._wait_raw_mode(data)
+            self._check(len(data))
+        return self._accept(data, eof)
+
+    def write_nowait(self, data: bytes) -> int | None:
+        """As `write` but never waits: None when `write` must be used."""
+        if self._longest_line(data) > CANONICAL_LINE_BYTES:
+            return None
+        self._check(len(data))
+        return self._accept(data, eof=False)
+
+    def close(self) -> None:
+        """The child is gone: refuse further input."""
+        self.closed = True
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def _check(self, size: int) -> None:
+        if self.closed:
+            raise SessionExited("the session's program has exited and takes no input")
+        if self._queued_bytes + size > self._max_bytes():
+            raise InputFull(
+                f"{self._queued_bytes} bytes of input are waiting because the program does not read",
+                hint="wait until the program reads, or interrupt it with `session.signal`",
+                queued_bytes=self._queued_bytes,
+                retry_after_ms=100,
+            )
+
+    def _accept(self, data: bytes, eof: bool) -> int:
+        if self.limiter is not None and (wait := self.limiter.take(len(data))) > 0:
+            raise RateLimited(
+                f"input is limited to {self.limiter.rate} bytes per second", retry_after_ms=int(wait * 1000) + 1
+            )
+        self._note_line(data)
+        sent = 0 if self._queue else self.child.send_nowait(data)
+        if sent < len(data):
+            self._push(memoryview(data)[sent:])
+        if eof:
+            self._push(END_OF_INPUT)
+        self.accepted_bytes += len(data)
+        self.written_at = trio.current_time()
+        return len(data)
+
+    def _push(self, item: memoryview | None) -> None:
+        self._queue.append(item)
+        self._queued_bytes += len(item) if item is not None else 0
+        self._more.set()
+
+    def _note_line(self, data: bytes) -> None:
+        at = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._line_bytes = len(data) - at - 1 if at >= 0 else self._line_bytes + len(data)
+
+    def _longest_line(self, data: bytes) -> int:
+        """Return the longest unfinished or finished line this data makes, 0 when it cannot be too long."""
+        if self._line_bytes + len(data) <= CANONICAL_LINE_BYTES:
+            return 0
+        first, *rest = data.replace(b"\r", b"\n").split(b"\n")
+        return max(self._line_bytes + len(first), *(len(line) for line in rest)) if rest else (
+            self._line_bytes + len(first)
+        )
+
+    async def _wait_raw_mode(self, data: bytes) -> None:
+        with trio.move_on_after(RAW_MODE_SECONDS):
+            while (mode := self.child.line_mode()) is not None and mode.canonical:
+                await trio.sleep(RAW_MODE_POLL_SECONDS)
+            self._line_bytes = 0  # raw mode has no lines, pipes neither
+            return
+        raise LineTooLong(
+            f"a line of {self._longest_line(data)} bytes would be cut at {CANONICAL_LINE_BYTES} by the terminal, "
+            "which is in line mode"
+        )
+
+    async def run(self) -> None:
+        """Send what is queued, for as long as the session lives."""
+        while True:
+            while self._queue:
+                item = self._queue[0]
+                try:
+                    if item is None:
+                        await self.child.close_input()
+                    else:
+                        await self._send(item)
+                except InputClosed:
+                    self.closed = True
+                    self._queue.clear()
+                    self._queued_bytes = 0
+                    return
+                self._queue.popleft()
+            self._more = trio.Event()
+            await self._more.wait()
+
+    async def _send(self, item: memoryview) -> None:
+        while item:
+            sent = await self.child.send_some(item)
+            self._queued_bytes -= sent
+            item = item[sent:]
+            # What is sent leaves the queue at once, so that a cancelled feeder never sends it twice.
+            self._queue[0] = item

@@ -1,0 +1,328 @@
+"""A session: a child, its transcript and screen, its input, and who is on it — supervised by one nursery.
+
+How it works: `run` opens the session's nursery. In it the child's pump writes the transcript, the input queue writes
+the child's terminal, the screen follows the transcript, and the body waits for the end. "The child exited" and "its
+output is closed" are separate facts: the exit is published once both are known, or `linger` after the exit when
+something else still holds the terminal; a later event then tells of the closing.
+"""
+
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+import msgspec
+import trio
+
+from ptybridge.core.child import Child
+from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChanged
+from ptybridge.core.eventlog import EventLog, now_ms
+from ptybridge.core.follower import ScreenFollower
+from ptybridge.core.input import InputQueue
+from ptybridge.core.ratelimit import OutputDelay
+from ptybridge.core.screen import Screen
+from ptybridge.core.transcript import Transcript
+from ptybridge.core.winsize import Attachment, Attachments, SizeHistory
+from ptybridge.errors import PtybridgeError, SessionExited
+from ptybridge.model import (
+    Access,
+    Attached,
+    Bell,
+    Detached,
+    Exited,
+    ExitReason,
+    ExitStatus,
+    Notification,
+    OutputClosed,
+    Overflow,
+    Resized,
+    SessionState,
+    SizePolicy,
+    Title,
+    WindowSize,
+)
+
+log = logging.getLogger(__name__)
+
+# Positions of readers that never come back must not pile up.
+KEPT_POSITIONS = 1024
+
+
+class Labels(msgspec.Struct, kw_only=True):
+    """What clients call a session and may change."""
+
+    name: str | None = None
+    owner: str | None = None
+    tags: list[str] = []
+    access: Access = "admin"
+
+
+class Limits(msgspec.Struct, kw_only=True):
+    """What a session may do, in seconds and bytes."""
+
+    overflow: Overflow = "drain"
+    idle_timeout: float | None = None
+    max_runtime: float | None = None
+    linger: float = 0.5
+    input_rate: int | None = None
+    output_rate: int | None = None
+
+
+class Session:
+    """One session. Build it, then `await nursery.start(session.run)`; `close` is `closing.end`'s business."""
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        child: Child,
+        transcript: Transcript,
+        screen: Screen,
+        command: list[str],
+        cwd: str,
+        size: WindowSize,
+        policy: SizePolicy,
+        labels: Labels,
+        limits: Limits,
+        created_by: str,
+        events: EventLog,
+        threads: trio.CapacityLimiter,
+        max_input_bytes: Callable[[], int],
+    ) -> None:
+        self.session_id = session_id
+        self.child = child
+        self.log = transcript
+        self.follower = ScreenFollower(transcript, screen, threads)
+        self.follower.on_advance = self._screen_advanced
+        self.command = command
+        self.cwd = cwd
+        self.labels = labels
+        self.limits = limits
+        self.created_by = created_by
+        self.attachments = Attachments(policy, size)
+        self.input = InputQueue(child, max_input_bytes)
+        self.created_at_ms = now_ms()
+        self.started_at = trio.current_time()
+        self.exited_at_ms: int | None = None
+        self.status: ExitStatus | None = None
+        self.exit_reason: ExitReason | None = None
+        self.ending: ExitReason | None = None
+        self.signalled: int | None = None
+        self.output_closed = False
+        self.title = ""
+        self.waiting_for_input = False
+        self.exited = trio.Event()
+        self.sizes = SizeHistory()
+        self.positions: dict[tuple[str, ...], int] = {}
+        self.repaint: set[Callable[[], None]] = set()
+        self._events = events
+        self._delay_scope: trio.CancelScope | None = None
+        self._scope = trio.CancelScope()
+        self._done = trio.Event()
+
+    # -- facts ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SessionState:
+        """Running until the exit is published."""
+        return "exited" if self.exited.is_set() else "running"
+
+    @property
+    def size(self) -> WindowSize:
+        """The terminal's size."""
+        return self.attachments.size
+
+    @property
+    def active_at(self) -> float:
+        """Trio's time of the last input or output."""
+        return max(self.log.grew_at, self.input.written_at)
+
+    def position(self, key: tuple[str, ...]) -> int:
+        """Return where this reader stands: at the start of what is kept if it is new."""
+        return self.positions.get(key, self.log.start)
+
+    def move(self, key: tuple[str, ...], offset: int) -> None:
+        """Remember where this reader stands."""
+        self.positions.pop(key, None)
+        self.positions[key] = offset
+        if len(self.positions) > KEPT_POSITIONS:
+            self.positions.pop(next(iter(self.positions)))
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise the child until its output is closed and its exit published, or `forget` is called."""
+        self.log.add_floor(self.follower.floor)
+        self.log.add_floor(self._viewers_floor)
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.input.run)
+                    nursery.start_soon(self._delay_output)
+                    task_status.started()
+                    await self._live()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if not self.exited.is_set():
+                self._publish_exit("lost")
+            self.output_closed = True
+            self.log.close()
+            self._done.set()
+            with trio.move_on_after(2, shield=True):
+                await self.child.aclose()
+
+    async def _live(self) -> None:
+        async with trio.open_nursery() as nursery:
+            output_ended = trio.Event()
+
+            async def pump() -> None:
+                await self.child.pump(self.log)
+                output_ended.set()
+
+            nursery.start_soon(pump)
+            nursery.start_soon(self.follower.run)
+            self.status = await self.child.wait()
+            self.input.close()
+            with trio.move_on_after(self.limits.linger):
+                await output_ended.wait()
+            self.output_closed = output_ended.is_set()
+            if self.output_closed:
+                await self._screen_final()
+            self._publish_exit(self._reason())
+            if not self.output_closed:
+                await output_ended.wait()
+                await self._screen_final()
+                self.output_closed = True
+                self._events.publish(OutputClosed, self.session_id, end_offset=self.log.end)
+
+    async def _screen_final(self) -> None:
+        self.log.close()
+        await self.follower.catch_up()
+
+    def _reason(self) -> ExitReason:
+        if self.ending is not None:
+            return self.ending
+        if self.status is None or self.status.signal is None:
+            return "exited"
+        # A client's own `session.signal` ended it, or somebody else's signal did.
+        return "killed" if signal.Signals[self.status.signal] == self.signalled else "signaled"
+
+    def _publish_exit(self, reason: ExitReason) -> None:
+        self.exit_reason = reason
+        self.exited_at_ms = now_ms()
+        self.waiting_for_input = False
+        status = self.status or ExitStatus()
+        self._events.publish(
+            Exited,
+            self.session_id,
+            exit_code=status.code,
+            exit_signal=status.signal,
+            exit_reason=reason,
+            end_offset=self.log.end,
+            output_closed=self.output_closed,
+        )
+        self.exited.set()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let everybody who waits on this session look again; something beside the bytes has changed."""
+        self.log.wake_all()
+        for repaint in tuple(self.repaint):
+            repaint()
+
+    async def forget(self) -> None:
+        """Stop supervising and release everything; attachments are told. The child is not touched."""
+        for attachment in self.attachments:
+            attachment.ended("closed", "the session was closed")
+        self._scope.cancel()
+        await self._done.wait()
+
+    # -- input, size, viewers -------------------------------------------------------------------------------
+
+    def require_running(self) -> None:
+        """Raise `SessionExited` once the child has exited."""
+        if self.status is not None or self.exited.is_set():
+            raise SessionExited(f"session {self.session_id} has exited")
+
+    def set_size(self, size: WindowSize) -> None:
+        """Give the terminal a size, in order with the output; the same size again does nothing."""
+        if size == self.attachments.size:
+            return
+        self.attachments.size = size
+        self.child.resize(size)
+        self.follower.resize(size)
+        self.sizes.add(self.log.end, size)
+        self._events.publish(Resized, self.session_id, rows=size.rows, cols=size.cols)
+        self.nudge()
+
+    def apply_policy(self) -> None:
+        """Recompute the size after somebody came, went, resized or became the latest."""
+        self.set_size(self.attachments.wanted_size())
+
+    def attach(self, attachment: Attachment) -> None:
+        """Put a client on the session."""
+        self.attachments.add(attachment)
+        self.apply_policy()
+        self._events.publish(
+            Attached,
+            self.session_id,
+            attachment_id=attachment.attachment_id,
+            client_id=attachment.client_id,
+            mode=attachment.mode,
+        )
+
+    def detach(self, attachment: Attachment, reason: str) -> None:
+        """Take a client off; the size is recomputed for those who stay."""
+        self.attachments.remove(attachment)
+        self.apply_policy()
+        self.log.floor_moved()
+        self._events.publish(
+            Detached,
+            self.session_id,
+            attachment_id=attachment.attachment_id,
+            client_id=attachment.client_id,
+            reason=reason,
+        )
+
+    def set_output_rate(self, rate: int | None) -> None:
+        """Limit output to `rate` bytes per second from now on, or lift the limit."""
+        self.limits.output_rate = rate
+        if self._delay_scope is not None:
+            self._delay_scope.cancel()
+
+    async def _delay_output(self) -> None:
+        while True:
+            with trio.CancelScope() as self._delay_scope:
+                rate = self.limits.output_rate
+                if rate is None:
+                    await trio.sleep_forever()
+                else:
+                    await OutputDelay(self.log, rate).run()
+
+    def _viewers_floor(self) -> int | None:
+        if self.limits.overflow != "pause":
+            return None
+        return min((one.acked_offset for one in self.attachments), default=None)
+
+    # -- the screen's side effects --------------------------------------------------------------------------
+
+    def _screen_advanced(self) -> None:
+        screen = self.follower.screen
+        for event in screen.take_events():
+            self._tell(event)
+        replies = screen.take_replies()
+        if replies and self.attachments.answerer() is None and self.status is None:
+            # Nobody who could answer is attached, so the program would wait in vain (fish: 10 s for DA1).
+            with suppress(PtybridgeError):
+                self.input.write_nowait(replies)
+        for repaint in tuple(self.repaint):
+            repaint()
+
+    def _tell(self, event: ScreenEvent) -> None:
+        match event:
+            case TitleChanged(title=title):
+                self.title = title
+                self._events.publish(Title, self.session_id, title=title)
+            case Notified(title=title, body=body):
+                self._events.publish(Notification, self.session_id, title=title, body=body)
+            case BellRang():
+                self._events.publish(Bell, self.session_id)

@@ -1,0 +1,121 @@
+"""Waiting on a session: for a pattern, an exit, silence, a text on the screen. Every wait ends with its reason.
+
+How it works: one task, one reader. Each turn looks at every condition and then sleeps until the transcript grows, the
+child exits or the next deadline is due, whichever is first; so a wait never polls and never hangs.
+"""
+
+import math
+from typing import Literal
+
+import msgspec
+import trio
+
+from ptybridge.core.matching import Match, Matcher, compile_patterns
+from ptybridge.core.session import Session
+
+READ_BYTES = 64 * 1024
+
+Reason = Literal["matched", "exited", "idle", "screen", "timeout", "gap"]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition, checked by the contract: exactly one of the four is set."""
+
+    exit: bool = False
+    matcher: Matcher | None = None
+    idle: float | None = None
+    screen: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a wait ended. `index` is the condition that held, `offset` where: a match's end, else the log's end."""
+
+    reason: Reason
+    index: int | None
+    offset: int
+    match: Match | None = None
+    gap_from: int | None = None
+
+
+class _Turn:
+    """The state of one wait."""
+
+    def __init__(self, session: Session, wanted: list[Wanted], offset: int, timeout: float | None) -> None:
+        self.session = session
+        self.wanted = wanted
+        self.started_at = trio.current_time()
+        self.deadline = math.inf if timeout is None else self.started_at + timeout
+        self.reader = session.log.reader(offset)
+        self.screen_seen = -1
+
+    def feed(self) -> Outcome | None:
+        """Give the next piece of output to the patterns; None when nothing came of it."""
+        expected = self.reader.offset
+        offset, data = self.reader.take(READ_BYTES)
+        if offset > expected:
+            return Outcome(reason="gap", index=None, offset=offset, gap_from=expected)
+        best: tuple[int, int, Match] | None = None
+        for index, one in enumerate(self.wanted):
+            if one.matcher is not None and data:
+                match = one.matcher.feed(offset, data)
+                if match is not None and (best is None or match.start_offset < best[0]):
+                    best = (match.start_offset, index, match)
+        if best is None:
+            return None
+        return Outcome(reason="matched", index=best[1], offset=best[2].end_offset, match=best[2])
+
+    async def look(self) -> Outcome | None:
+        """Check everything but patterns."""
+        session, log = self.session, self.session.log
+        for index, one in enumerate(self.wanted):
+            if one.screen is not None and self.screen_seen != log.end:
+                await session.follower.catch_up()
+                if any(one.screen in line for line in session.follower.screen.lines("text")):
+                    return Outcome(reason="screen", index=index, offset=log.end)
+            if one.idle is not None and self.idle_left(one.idle) <= 0:
+                return Outcome(reason="idle", index=index, offset=log.end)
+        self.screen_seen = log.end
+        if session.exited.is_set():
+            for index, one in enumerate(self.wanted):
+                if one.exit:
+                    return Outcome(reason="exited", index=index, offset=log.end)
+            if log.closed:
+                return Outcome(reason="exited", index=None, offset=log.end)
+        return None
+
+    def idle_left(self, idle: float) -> float:
+        return max(self.session.log.grew_at, self.started_at) + idle - trio.current_time()
+
+    def next_deadline(self) -> float:
+        idle = [self.idle_left(one.idle) + trio.current_time() for one in self.wanted if one.idle is not None]
+        return min([self.deadline, *idle])
+
+
+async def wait_any(session: Session, wanted: list[Wanted], offset: int, timeout: float | None) -> Outcome:
+    """Wait until one of `wanted` holds; patterns are looked for from `offset`. Always a checkpoint.
+
+    A gap already there at `offset` is skipped; one that opens during the wait ends it. When the output is closed and
+    nothing can hold any more, the reason is `exited`.
+    """
+    turn = _Turn(session, wanted, max(offset, session.log.start), timeout)
+    while True:
+        while turn.reader.behind > 0:
+            outcome = turn.feed()
+            if outcome is not None:
+                await trio.lowlevel.checkpoint()
+                return outcome
+            if turn.reader.behind > 0:
+                await trio.lowlevel.checkpoint()
+        outcome = await turn.look()
+        if outcome is not None:
+            await trio.lowlevel.checkpoint()
+            return outcome
+        if trio.current_time() >= turn.deadline:
+            return Outcome(reason="timeout", index=None, offset=session.log.end)
+        with trio.move_on_at(turn.next_deadline()):
+            await turn.reader.wait()
+
+
+def patterns(pattern: str | list[str], *, regex: bool, plain: bool = False) -> Wanted:
+    """Return the condition "one of these patterns appears". Raises `InvalidParams` for a bad expression."""
+    return Wanted(matcher=compile_patterns(pattern, regex, plain))

@@ -1,0 +1,125 @@
+"""The Unix socket: a safe directory, one daemon per path, no window in which the socket is open to others.
+
+How it works: a lock file beside the socket decides who serves it (flock(2) is released by the kernel with the
+process, so it is never stale). Only the holder removes a socket that is in the way, and only one of its own user.
+The socket is bound under a umask of 0177, in a directory that nobody else can enter, so its mode is right from birth.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+import trio
+
+from ptybridge.errors import AlreadyRunning, UnsafePath
+
+BACKLOG = 512
+# struct ucred: pid, uid, gid; unix(7).
+_UCRED = struct.Struct("3i")
+
+
+def prepare_directory(directory: Path) -> None:
+    """Create the socket's directory 0700, or check that it is ours, no symlink, and closed to others."""
+    parent = directory.parent
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafePath(f"{directory} is not a directory", hint="remove it, or choose another socket path")
+    if found.st_uid != os.geteuid():
+        raise UnsafePath(f"{directory} belongs to another user", hint="choose another socket path")
+    if found.st_mode & 0o077:
+        raise UnsafePath(
+            f"{directory} is open to other users (mode {stat.S_IMODE(found.st_mode):o})",
+            hint=f"chmod 700 {directory}",
+        )
+    _check_parent(parent)
+
+
+def _check_parent(parent: Path) -> None:
+    """Others who may write to the parent could put a directory of theirs in place of ours."""
+    found = os.stat(parent)
+    writable_by_others = found.st_mode & 0o022
+    if writable_by_others and not found.st_mode & stat.S_ISVTX:
+        raise UnsafePath(
+            f"{parent} can be written by others (mode {stat.S_IMODE(found.st_mode):o}) and is not sticky",
+            hint=f"chmod go-w {parent}, or choose another socket path",
+        )
+
+
+class SocketLock:
+    """Held for as long as a daemon serves the path."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
+        except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                raise UnsafePath(f"{path}.lock is a symbolic link") from exc
+            raise
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(self._fd)
+            raise AlreadyRunning(
+                f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
+            ) from exc
+
+    def release(self) -> None:
+        """Let another daemon have the path."""
+        os.close(self._fd)
+
+
+def bind(path: Path) -> socket.socket:
+    """Bind and listen; the caller holds the lock. Raises `UnsafePath` for whatever is no socket of ours."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+            raise UnsafePath(
+                f"{path} exists and is no socket of this user; it was left as it is",
+                hint="remove it, or choose another socket path",
+            )
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    old_umask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(old_umask)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def activated() -> socket.socket | None:
+    """Return the listener systemd passed (sd_listen_fds(3)), None when there is none. Clears the variables."""
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit() or int(count) < 1:
+        return None
+    for fd in range(3, 3 + int(count)):
+        os.set_inheritable(fd, False)
+    listener = socket.socket(fileno=3)
+    if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
+        listener.close()
+        raise UnsafePath("the socket passed by the service manager is no Unix stream socket")
+    return listener
+
+
+def peer(sock: trio.socket.SocketType) -> tuple[int, int]:
+    """Return (pid, uid) of the other side as the kernel knows them. The pid is advisory: it may be reused."""
+    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid

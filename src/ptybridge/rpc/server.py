@@ -1,0 +1,91 @@
+"""Accepts peers on the Unix socket: only this user's, at most so many at once, each isolated from the others."""
+
+import errno
+import logging
+import os
+import secrets
+import socket
+
+import trio
+
+from ptybridge.api.endpoint import Endpoint
+from ptybridge.config import Daemon
+from ptybridge.errors import Denied, TooManyRequests
+from ptybridge.model import Caller
+from ptybridge.rpc.connection import Connection
+from ptybridge.rpc.listener import peer
+from ptybridge.wire import jsonrpc
+
+log = logging.getLogger(__name__)
+
+# accept(2) fails for as long as descriptors are short; trying at once would spin.
+RETRY_SECONDS = 0.1
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+
+class Server:
+    """The front end."""
+
+    def __init__(self, endpoint: Endpoint, limits: Daemon) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self.connections = 0
+        self._idle = trio.Event()
+
+    async def serve(
+        self, sock: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept until cancelled; closes the listener."""
+        with trio.socket.from_stdlib_socket(sock) as listener:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                while True:
+                    try:
+                        accepted, _ = await listener.accept()
+                    except OSError as exc:
+                        if exc.errno not in _SHORTAGES:
+                            raise
+                        log.warning("cannot accept a connection: %s", exc.strerror)
+                        await trio.sleep(RETRY_SECONDS)
+                        continue
+                    nursery.start_soon(self._serve_one, accepted)
+
+    async def drain(self) -> None:
+        """Wait until the last peer has gone."""
+        while self.connections:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def _serve_one(self, accepted: trio.socket.SocketType) -> None:
+        stream = trio.SocketStream(accepted)
+        self.connections += 1
+        try:
+            async with stream:
+                await self._admit(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer went away in the middle; everything running for it was cancelled
+        except* Exception:
+            log.exception("a connection failed; the others go on")
+        finally:
+            self.connections -= 1
+            self._idle.set()
+
+    async def _admit(self, stream: trio.SocketStream) -> None:
+        pid, uid = peer(stream.socket)
+        refusal: Exception | None = None
+        if uid != os.geteuid():
+            log.warning("refused a connection of uid %d (pid %d)", uid, pid)
+            refusal = Denied("this daemon belongs to another user")
+        elif self.connections > self._limits.max_connections:
+            refusal = TooManyRequests(f"{self._limits.max_connections} connections are open, which is the limit")
+        if refusal is not None:
+            await stream.send_all(jsonrpc.encode_error(None, refusal))
+            return
+        caller = Caller(principal=f"uid:{uid}", connection_id=f"c{secrets.token_hex(4)}", pid=pid)
+        await Connection(
+            stream,
+            self._endpoint,
+            caller,
+            max_line=self._limits.max_line_bytes,
+            max_in_flight=self._limits.max_requests_in_flight,
+        ).run()

@@ -1,0 +1,314 @@
+"""Being on a session: the exact screen, then everything live; input, sizes and acknowledgements the other way.
+
+How it works: two tasks per attachment. The sender is a reader of the transcript; it starts with a snapshot taken at an
+offset and goes on with the raw log from just there, so attaching cannot race. A reader the ring has overtaken gets a
+gap and a fresh snapshot. A client whose window differs from the session's gets painted pictures instead of raw
+output, which only fits a terminal of the session's size. The receiver takes frames and passes input on, checking at
+every frame what the attachment may do at that moment.
+"""
+
+import secrets
+
+import trio
+
+from ptybridge.api import session as api
+from ptybridge.api.endpoint import Channel
+from ptybridge.core.eventlog import now_ms
+from ptybridge.core.replies import ReplyFilter
+from ptybridge.core.session import Session
+from ptybridge.core.sessions import Sessions
+from ptybridge.core.winsize import Attachment
+from ptybridge.errors import InvalidParams, PtybridgeError, SessionExited
+from ptybridge.model import Caller, ExitStatus, WindowSize
+from ptybridge.service.dispatcher import handles
+from ptybridge.service.facts import require_access
+from ptybridge.service.painter import Painter
+from ptybridge.wire import attach as frames
+
+CHUNK_BYTES = 128 * 1024
+# A picture is repainted at most this often; more is not seen.
+PAINT_SECONDS = 1 / 30
+# An unfinished escape sequence from a client's keyboard is passed on after this long.
+HELD_INPUT_SECONDS = 0.05
+DEFAULT_SCROLLBACK = 1000
+
+
+class AttachService:
+    """`session.attach`."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @handles(api.ATTACH)
+    async def attach(self, caller: Caller, params: api.Attach, channel: Channel) -> None:
+        """Serve one attachment until either side ends it."""
+        session = self._sessions.get(params.session_id)
+        if params.mode == "writer":
+            require_access(session, "read-write")
+        await _Attached(session, caller, params, channel).run()
+
+
+class _Attached:
+    def __init__(self, session: Session, caller: Caller, params: api.Attach, channel: Channel) -> None:
+        self.session = session
+        self.channel = channel
+        self.params = params
+        self.leaving = trio.Event()
+        self.reason = ("detached", "")
+        self.attachment = Attachment(
+            secrets.token_hex(4),
+            params.client_id or caller.client_id or caller.connection_id,
+            mode=params.mode,
+            size=WindowSize(params.rows, params.cols),
+            pid=caller.pid,
+            attached_at_ms=now_ms(),
+            ended=self._end,
+        )
+        self.replies = ReplyFilter()
+        self.painter = Painter(session.follower.screen)
+        self.sizes_seen = 0
+        self.inline = False
+        self.reader = session.log.reader(0, sink=self)
+
+    def _end(self, reason: str, text: str) -> None:
+        self.reason = (reason, text)
+        self.leaving.set()
+
+    async def run(self) -> None:
+        session, attachment = self.session, self.attachment
+        session.attach(attachment)
+        try:
+            offset = self.params.offset if self.params.offset is not None else session.log.end
+            if offset > session.log.end:
+                raise InvalidParams(f"offset {offset} lies beyond the end of the transcript, {session.log.end}")
+            await self.channel.opened(
+                api.AttachedResult(
+                    attachment_id=attachment.attachment_id,
+                    session_id=session.session_id,
+                    name=session.labels.name,
+                    mode=attachment.mode,
+                    rows=session.size.rows,
+                    cols=session.size.cols,
+                    window_size_policy=session.attachments.policy,
+                    offset=offset,
+                )
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_leaving, nursery.cancel_scope)
+                nursery.start_soon(self._receive, nursery.cancel_scope)
+                await self._send()
+                nursery.cancel_scope.cancel()
+            if self.leaving.is_set():
+                with trio.move_on_after(1):
+                    reason, text = self.reason
+                    await self.channel.send(frames.encode(frames.Detached(reason=reason, text=text)))
+        finally:
+            session.detach(attachment, self.reason[0])
+
+    async def _until_leaving(self, scope: trio.CancelScope) -> None:
+        await self.leaving.wait()
+        scope.cancel()
+
+    # -- to the client --------------------------------------------------------------------------------------
+
+    def offer_nowait(self, offset: int, chunk: bytes) -> bool:
+        """The inline lane: see `ptybridge.core.transcript.Sink`."""
+        if not self.inline:
+            return False
+        if self.channel.offer_nowait(frames.output_head(offset, len(chunk)), chunk):
+            self.attachment.sent_offset = offset + len(chunk)
+            return True
+        return False
+
+    async def _send(self) -> None:
+        """Send until the session has ended and everything is out, or the attachment is told to leave."""
+        session = self.session
+        if self.params.offset is None:
+            await self._snapshot()
+        else:
+            self.reader.offset = self.params.offset
+            self.attachment.replies_from = session.log.end
+            self.sizes_seen = session.sizes.seen_at(self.params.offset)
+            await self._tell_size()
+        told_exit = False
+        while True:
+            await self._follow_sizes()
+            if self.attachment.rendered:
+                await self._paint()
+            elif self.reader.behind > 0:
+                await self._send_output()
+                continue
+            if session.exited.is_set() and not told_exit:
+                told_exit = True
+                await self._send_exit()
+                continue
+            if session.log.closed and told_exit:
+                await self._linger_after_exit()
+                return
+            await self._wait()
+
+    async def _wait(self) -> None:
+        if self.attachment.rendered:
+            changed = trio.Event()
+            self.session.repaint.add(changed.set)
+            try:
+                if self.reader.behind == 0 and not self.session.log.closed:
+                    await changed.wait()
+                await trio.sleep(PAINT_SECONDS)
+            finally:
+                self.session.repaint.discard(changed.set)
+            return
+        self.inline = True
+        try:
+            await self.reader.wait()
+        finally:
+            self.inline = False
+
+    async def _send_output(self) -> None:
+        expected = self.reader.offset
+        change = self.session.sizes.next(self.sizes_seen)
+        limit = CHUNK_BYTES if change is None else min(CHUNK_BYTES, max(1, change[0] - expected))
+        offset, data = self.reader.take(limit)
+        if offset > expected:
+            await self.channel.send(frames.encode(frames.Gap(start=expected, end=offset)))
+            await self._snapshot()
+            return
+        await self.channel.send(frames.output_head(offset, len(data)), data)
+        self.attachment.sent_offset = offset + len(data)
+
+    async def _snapshot(self) -> None:
+        """Send the exact screen and go on from its offset; a client of another size gets a picture."""
+        session = self.session
+        await session.follower.catch_up()
+        self.sizes_seen = session.sizes.count
+        screen = session.follower.screen
+        self.attachment.rendered = self._mismatched()
+        lines = self.params.scrollback_lines
+        offset, picture = screen.capture(DEFAULT_SCROLLBACK if lines is None else lines)
+        self.reader.offset = offset
+        self.attachment.replies_from = offset
+        await self._tell_size()
+        if self.attachment.rendered:
+            self.painter.forget()
+            return
+        await self.channel.send(
+            frames.encode(
+                frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture)
+            )
+        )
+        self.attachment.sent_offset = offset
+
+    def _mismatched(self) -> bool:
+        return self.attachment.size != self.session.size
+
+    async def _tell_size(self) -> None:
+        self.attachment.rendered = self._mismatched()
+        size = self.session.size
+        flags = frames.RENDERED_FRAMES if self.attachment.rendered else 0
+        await self.channel.send(frames.encode(frames.Resized(rows=size.rows, cols=size.cols, flags=flags)))
+
+    async def _follow_sizes(self) -> None:
+        """Tell changes of the session's size at their place, and change between raw output and pictures."""
+        change = self.session.sizes.next(self.sizes_seen)
+        if change is not None and (self.attachment.rendered or change[0] <= self.reader.offset):
+            was_rendered = self.attachment.rendered
+            self.sizes_seen += 1
+            if self.session.sizes.next(self.sizes_seen) is None and was_rendered != self._mismatched():
+                await self._snapshot()
+                return
+            await self._tell_size()
+        elif change is None and self.attachment.rendered != self._mismatched():
+            await self._snapshot()
+
+    async def _paint(self) -> None:
+        await self.session.follower.catch_up()
+        offset, picture = self.painter.paint(self.attachment.size)
+        self.reader.offset = offset
+        if picture:
+            await self.channel.send(frames.encode(frames.Rendered(offset=offset, data=picture)))
+        self.attachment.sent_offset = self.attachment.acked_offset = offset
+
+    async def _send_exit(self) -> None:
+        session = self.session
+        status = session.status or ExitStatus()
+        await self.channel.send(
+            frames.encode(
+                frames.Exited(
+                    exit_code=status.code,
+                    exit_signal=status.signal,
+                    exit_reason=session.exit_reason or "lost",
+                    end_offset=session.log.end,
+                    output_closed=session.output_closed,
+                )
+            )
+        )
+
+    async def _linger_after_exit(self) -> None:
+        """Let the client read what is on its way: it goes by itself when it has seen the exit."""
+        with trio.move_on_after(5):
+            await self.leaving.wait()
+
+    # -- from the client ------------------------------------------------------------------------------------
+
+    async def _receive(self, scope: trio.CancelScope) -> None:
+        buffer = frames.FrameBuffer()
+        while True:
+            held = self.replies.held
+            with trio.move_on_after(HELD_INPUT_SECONDS if held else float("inf")) as waiting:
+                data = await self.channel.receive()
+            if waiting.cancelled_caught:
+                await self._input(self.replies.flush())
+                continue
+            if not data:
+                self.reason = ("gone", "")
+                break
+            try:
+                for frame in buffer.feed(data):
+                    await self._take(frame)
+            except PtybridgeError as exc:
+                await self._tell_error(exc)
+        scope.cancel()
+
+    async def _take(self, frame: frames.Frame) -> None:
+        session, attachment = self.session, self.attachment
+        match frame:
+            case frames.Input(data=data):
+                if attachment.mode != "writer":
+                    return
+                if session.attachments.touch(attachment):
+                    session.apply_policy()
+                answers = (
+                    session.attachments.answerer() is attachment and attachment.acked_offset >= attachment.replies_from
+                )
+                await self._input(self.replies.feed(data, answers))
+            case frames.Resize(rows=rows, cols=cols):
+                attachment.size = WindowSize(max(1, rows), max(1, cols))
+                if attachment.mode == "writer":
+                    session.attachments.touch(attachment)
+                session.apply_policy()
+                session.nudge()
+            case frames.Ack(offset=offset):
+                attachment.acked_offset = min(max(attachment.acked_offset, offset), session.log.end)
+                session.log.floor_moved()
+            case frames.Ping(token=token):
+                await self.channel.send(frames.encode(frames.Pong(token=token)))
+            case frames.Detach():
+                self._end("detached", "")
+            case _:
+                pass  # a frame of a newer client, or a pong
+
+    async def _input(self, data: bytes) -> None:
+        if not data:
+            return
+        try:
+            if self.session.input.write_nowait(data) is None:
+                await self.session.input.write(data)
+        except SessionExited:
+            return  # the exit frame is on its way
+        except PtybridgeError as exc:
+            await self._tell_error(exc)
+
+    async def _tell_error(self, exc: PtybridgeError) -> None:
+        await self.channel.send(
+            frames.encode(frames.Error(code=exc.code, message=exc.message, hint=exc.hint))
+        )

@@ -1,0 +1,171 @@
+"""The one way to every capability: decode → authorise → handler → errors → audit. Front ends see an `Endpoint`.
+
+Handlers bind to operations with `@handles`. A plain function answers without ever waiting and is run in place (the
+fast lane); a coroutine function may wait. The dispatcher refuses to be built when an operation has no handler, two,
+or one whose annotations differ from the contract.
+"""
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from ptybridge.api.endpoint import Channel, EventSink
+from ptybridge.api.operation import Effect, Kind, NoParams
+from ptybridge.api.registry import AnyOperation, Registry
+from ptybridge.errors import Denied, InternalError, InvalidParams, InvalidRequest, PtybridgeError
+from ptybridge.model import Caller
+
+log = logging.getLogger(__name__)
+audit = logging.getLogger("ptybridge.audit")
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "__ptybridge_operation__"
+_EMPTY = msgspec.Raw(b"{}")
+
+
+def handles(operation: AnyOperation) -> Callable[[F], F]:
+    """Mark a method as the handler of an operation."""
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, operation)
+        return function
+
+    return mark
+
+
+class _Bound:
+    """An operation with its handler and decoder."""
+
+    def __init__(self, operation: AnyOperation, handler: Callable[..., Any]) -> None:
+        self.operation = operation
+        self.handler = handler
+        self.waits = inspect.iscoroutinefunction(handler)
+        self.decoder = msgspec.json.Decoder(operation.params)
+        self.audited = operation.effect is not Effect.READS
+
+
+class Dispatcher:
+    """The local endpoint."""
+
+    def __init__(self, registry: Registry, services: Iterable[object]) -> None:
+        self.registry = registry
+        self.calls: Counter[str] = Counter()
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self._bound: dict[str, _Bound] = {}
+        for service in services:
+            for _, method in inspect.getmembers(service, callable):
+                operation = getattr(method, _MARK, None)
+                if operation is not None:
+                    self._bind(operation, method)
+        missing = [operation.name for operation in registry if operation.name not in self._bound]
+        if missing:
+            raise ValueError(f"no handler for {', '.join(missing)}")
+
+    def _bind(self, operation: AnyOperation, method: Callable[..., Any]) -> None:
+        if operation.name in self._bound:
+            raise ValueError(f"two handlers for {operation.name}")
+        hints = get_type_hints(method)
+        if hints.get("params") is not operation.params:
+            raise ValueError(f"the handler of {operation.name} must take params: {operation.params.__name__}")
+        if operation.kind == "call" and hints.get("return") is not operation.result:
+            raise ValueError(f"the handler of {operation.name} must return {operation.result.__name__}")
+        self._bound[operation.name] = _Bound(operation, method)
+
+    # -- Endpoint -------------------------------------------------------------------------------------------
+
+    def kind(self, method: str) -> Kind:
+        """Return the operation's kind. Raises `MethodNotFound`."""
+        return self.registry[method].kind
+
+    def call_nowait(self, caller: Caller, method: str, params: msgspec.Raw | None) -> msgspec.Struct | None:
+        """Answer at once, or return None when the operation may wait."""
+        bound = self._bound.get(method)
+        if bound is None or bound.waits or bound.operation.kind != "call":
+            return None
+        decoded = self._prepare(bound, caller, params)
+        try:
+            answer: msgspec.Struct = bound.handler(caller, decoded)
+        except Exception as exc:
+            raise self._failed(bound, caller, exc) from exc
+        self._succeeded(bound, caller, decoded)
+        return answer
+
+    async def call(self, caller: Caller, method: str, params: msgspec.Raw | None) -> msgspec.Struct:
+        """Call an operation. Raises `PtybridgeError` only."""
+        bound = self._of_kind(method, "call")
+        decoded = self._prepare(bound, caller, params)
+        try:
+            answer = bound.handler(caller, decoded)
+            if bound.waits:
+                answer = await answer
+        except Exception as exc:
+            raise self._failed(bound, caller, exc) from exc
+        self._succeeded(bound, caller, decoded)
+        result: msgspec.Struct = answer
+        return result
+
+    async def stream(self, caller: Caller, method: str, params: msgspec.Raw | None, sink: EventSink) -> str:
+        """Run a stream into `sink`; return why it ended."""
+        reason: str = await self._run(self._of_kind(method, "stream"), caller, params, sink)
+        return reason
+
+    async def open(self, caller: Caller, method: str, params: msgspec.Raw | None, channel: Channel) -> None:
+        """Run a channel until either side ends it."""
+        await self._run(self._of_kind(method, "channel"), caller, params, channel)
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    async def _run(self, bound: _Bound, caller: Caller, params: msgspec.Raw | None, peer: object) -> Any:
+        decoded = self._prepare(bound, caller, params)
+        self._succeeded(bound, caller, decoded)
+        handler: Callable[..., Awaitable[Any]] = bound.handler
+        try:
+            return await handler(caller, decoded, peer)
+        except Exception as exc:
+            raise self._failed(bound, caller, exc) from exc
+
+    def _of_kind(self, method: str, kind: Kind) -> _Bound:
+        operation = self.registry[method]
+        if operation.kind != kind:
+            raise InvalidRequest(f"{method} is a {operation.kind}, not a {kind}")
+        return self._bound[method]
+
+    def _prepare(self, bound: _Bound, caller: Caller, params: msgspec.Raw | None) -> msgspec.Struct:
+        operation = bound.operation
+        self.calls[operation.name] += 1
+        if "*" not in caller.scopes and operation.scope not in caller.scopes:
+            raise Denied(f"{operation.name} needs the scope {operation.scope}")
+        try:
+            decoded: msgspec.Struct = bound.decoder.decode(_EMPTY if params is None else params)
+        except msgspec.ValidationError as exc:
+            raise InvalidParams(f"{operation.name}: {exc}", hint=_expected(operation)) from exc
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise InvalidParams(f"{operation.name}: the parameters are not valid JSON ({exc})") from exc
+        return decoded
+
+    def _failed(self, bound: _Bound, caller: Caller, exc: Exception) -> PtybridgeError:
+        name = bound.operation.name
+        if not isinstance(exc, PtybridgeError):
+            log.error("%s failed", name, exc_info=exc)
+            exc = InternalError(f"{name} failed by a defect in ptybridge; the log has the details")
+        self.failures[name, exc.code] += 1
+        if bound.audited:
+            audit.info("%s by %s (%s) refused: %s", name, caller.principal, caller.connection_id, exc.code)
+        return exc
+
+    def _succeeded(self, bound: _Bound, caller: Caller, decoded: msgspec.Struct) -> None:
+        if bound.audited:
+            session_id = getattr(decoded, "session_id", "-")
+            audit.info("%s %s by %s (%s)", bound.operation.name, session_id, caller.principal, caller.connection_id)
+
+
+def _expected(operation: AnyOperation) -> str:
+    if operation.params is NoParams or not operation.params.__struct_fields__:
+        return f"{operation.name} takes no parameters"
+    return f"{operation.name} takes {', '.join(operation.params.__struct_fields__)}"
+
+

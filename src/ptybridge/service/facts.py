@@ -1,0 +1,133 @@
+"""Session facts as the contract shows them, and the checks every session handler shares."""
+
+import trio
+
+from ptybridge.api import session as api
+from ptybridge.core import procinfo
+from ptybridge.core.eventlog import now_ms
+from ptybridge.core.session import Session
+from ptybridge.core.sessions import Sessions
+from ptybridge.errors import Denied
+from ptybridge.model import Access, Caller
+
+STREAMS = {"stdout": 0, "stderr": 1}
+_ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
+
+
+def require_access(session: Session, needed: Access) -> None:
+    """Raise `Denied` when the session's access level is below `needed`."""
+    if _ORDER.index(session.labels.access) < _ORDER.index(needed):
+        raise Denied(
+            f"session {session.session_id} is {session.labels.access}; this needs {needed}",
+            hint="`session.update` can change a session's access",
+        )
+
+
+def position_key(caller: Caller, client_id: str | None, stream: str | None = None) -> tuple[str, ...]:
+    """Whose position: (principal, client), the client being the connection unless it named itself."""
+    name = client_id or caller.client_id
+    who = ("name", name) if name else ("connection", caller.connection_id)
+    return (caller.principal, *who, stream or "")
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """Seconds as the wire has them."""
+    return None if seconds is None else int(seconds * 1000)
+
+
+def seconds(ms: int | None) -> float | None:
+    """Milliseconds as the core has them."""
+    return None if ms is None else ms / 1000
+
+
+def attachments(session: Session) -> list[api.Attachment]:
+    """Describe who is on the session."""
+    end = session.log.end
+    return [
+        api.Attachment(
+            attachment_id=one.attachment_id,
+            client_id=one.client_id,
+            mode=one.mode,
+            rows=one.size.rows,
+            cols=one.size.cols,
+            rendered=one.rendered,
+            lag_bytes=max(0, end - one.sent_offset),
+            attached_at_ms=one.attached_at_ms,
+            pid=one.pid,
+        )
+        for one in session.attachments
+    ]
+
+
+def foreground(session: Session) -> api.Foreground | None:
+    """Describe the process group that has the terminal; a few system calls and /proc reads."""
+    if session.status is not None:
+        return None
+    pgid = session.child.foreground_pgid()
+    found = procinfo.foreground(pgid) if pgid is not None else None
+    if found is None:
+        return None
+    mode = session.child.line_mode()
+    return api.Foreground(
+        pid=found.pid, name=found.name, command=list(found.command), flow_stopped=bool(mode and mode.flow_stopped)
+    )
+
+
+def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api.SessionInfo:
+    """Describe a session; `detailed` also looks at its processes."""
+    log, labels, limits, status = session.log, session.labels, session.limits, session.status
+    active_ago = trio.current_time() - session.active_at
+    return api.SessionInfo(
+        session_id=session.session_id,
+        name=labels.name,
+        owner=labels.owner,
+        created_by=session.created_by,
+        tags=labels.tags,
+        access=labels.access,
+        backend=session.child.backend,
+        command=session.command,
+        cwd=session.cwd,
+        pid=session.child.pid,
+        pgid=session.child.pgid,
+        state=session.state,
+        exit_code=status.code if status is not None else None,
+        exit_signal=status.signal if status is not None else None,
+        exit_reason=session.exit_reason,
+        output_closed=session.output_closed,
+        rows=session.size.rows,
+        cols=session.size.cols,
+        window_size_policy=session.attachments.policy,
+        title=session.title,
+        created_at_ms=session.created_at_ms,
+        last_active_at_ms=now_ms() - int(active_ago * 1000),
+        exited_at_ms=session.exited_at_ms,
+        start_offset=log.start,
+        end_offset=log.end,
+        bytes_read=log.end,
+        bytes_written=session.input.accepted_bytes,
+        waiting_for_input=sessions.waits_for_input(session) if detailed else session.waiting_for_input,
+        foreground=foreground(session) if detailed else None,
+        clients=attachments(session),
+        streams=stream_offsets(session),
+        overflow=limits.overflow,
+        max_output_bytes=log.ring.capacity,
+        idle_timeout_ms=milliseconds(limits.idle_timeout),
+        max_runtime_ms=milliseconds(limits.max_runtime),
+        linger_ms=int(limits.linger * 1000),
+        input_bytes_per_second=limits.input_rate,
+        output_bytes_per_second=limits.output_rate,
+    )
+
+
+def stream_offsets(session: Session) -> dict[str, api.StreamOffsets] | None:
+    """The own offsets of stdout and stderr; None where there is only one stream."""
+    segments = session.log.segments
+    if segments is None:
+        return None
+    start = session.log.start
+    return {
+        name: api.StreamOffsets(
+            start_offset=segments.stream_start(number, start), end_offset=segments.stream_end(number)
+        )
+        for name, number in STREAMS.items()
+    }

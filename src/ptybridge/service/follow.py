@@ -1,0 +1,129 @@
+"""Handlers of the two streams: one session's output and changes in order, and the events of all sessions."""
+
+import trio
+
+from ptybridge.api import event as event_api
+from ptybridge.api import session as api
+from ptybridge.api.endpoint import EventSink
+from ptybridge.core.session import Session
+from ptybridge.core.sessions import Sessions
+from ptybridge.errors import InvalidParams
+from ptybridge.model import AnyEvent, Caller, Encoding, ExitStatus
+from ptybridge.service.dispatcher import handles
+from ptybridge.service.terminal import HELD_SECONDS, encode
+
+CHUNK_BYTES = 128 * 1024
+EVENT_TYPES = {kind.__struct_config__.tag for kind in AnyEvent.__args__}
+
+
+class FollowService:
+    """Streams."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @handles(api.FOLLOW)
+    async def follow(self, caller: Caller, params: api.Follow, sink: EventSink) -> str:
+        """Follow one session; ends with `exited` when nothing more can come."""
+        session = self._sessions.get(params.session_id)
+        offset = params.offset if params.offset is not None else session.log.start
+        await sink.opened(api.Following(offset=offset, rows=session.size.rows, cols=session.size.cols))
+        return await _Following(session, offset, params.encoding, sink).run()
+
+    @handles(event_api.FOLLOW)
+    async def events(self, caller: Caller, params: event_api.FollowEvents, sink: EventSink) -> str:
+        """Follow the events of all sessions; never ends by itself."""
+        unknown = set(params.types or ()) - EVENT_TYPES
+        if unknown:
+            raise InvalidParams(
+                f"there is no event type {sorted(unknown)[0]!r}", hint=f"types are {', '.join(sorted(EVENT_TYPES))}"
+            )
+        events = self._sessions.events
+        number = events.newest if params.after is None else params.after
+        await sink.opened(event_api.FollowingEvents(number=events.newest))
+        while True:
+            await events.wait_past(number)
+            for event in events.after(number):
+                number = event.number
+                if params.session_id is not None and event.session_id not in {params.session_id, None}:
+                    continue
+                if params.types is not None and event.__struct_config__.tag not in {*params.types, "gap"}:
+                    continue
+                await sink.send(event)
+
+
+class _Following:
+    """One follower: output, gaps, sizes and the exit, each at its place."""
+
+    def __init__(self, session: Session, offset: int, encoding: Encoding, sink: EventSink) -> None:
+        self.session = session
+        self.encoding = encoding
+        self.sink = sink
+        self.reader = session.log.reader(offset)
+        self.exit_sent = False
+        self.closing_later = False
+        self.sizes_seen = session.sizes.seen_at(offset)
+
+    async def run(self) -> str:
+        log = self.session.log
+        while True:
+            await self._send_resizes()
+            if self.reader.behind > 0:
+                await self._send_output()
+                continue
+            if self.session.exited.is_set() and not self.exit_sent:
+                await self._send_exit()
+                continue
+            if log.closed and self.exit_sent:
+                if self.closing_later:
+                    await self.sink.send(api.OutputClosedEvent(end_offset=log.end))
+                return "exited"
+            await self.reader.wait()
+
+    async def _send_resizes(self) -> None:
+        while (change := self.session.sizes.next(self.sizes_seen)) and change[0] <= self.reader.offset:
+            self.sizes_seen += 1
+            at, size = change
+            await self.sink.send(api.ResizedEvent(rows=size.rows, cols=size.cols, offset=at))
+
+    async def _send_output(self) -> None:
+        log = self.session.log
+        expected = self.reader.offset
+        change = self.session.sizes.next(self.sizes_seen)
+        until = change[0] if change else None
+        limit = CHUNK_BYTES if until is None else min(CHUNK_BYTES, max(1, until - expected))
+        offset, data = log.read(expected, limit)
+        if offset > expected:
+            self.reader.offset = offset
+            await self.sink.send(api.GapEvent(from_offset=expected, to_offset=offset))
+            return
+        final = log.closed or until == offset + len(data)
+        text, held, lossy = encode(data, self.encoding, final=final)
+        if held and not text:
+            # An unfinished character alone: wait for the rest of it, but not long.
+            with trio.move_on_after(HELD_SECONDS) as waiting:
+                await self.reader.wait(len(data) + 1)
+            if not waiting.cancelled_caught:
+                return
+            text, held, lossy = encode(data, self.encoding, final=True)
+        self.reader.offset = offset + len(data) - held
+        await self.sink.send(
+            api.OutputEvent(
+                data=text, encoding=self.encoding, offset=offset, next_offset=self.reader.offset, lossy=lossy
+            )
+        )
+
+    async def _send_exit(self) -> None:
+        session = self.session
+        status = session.status or ExitStatus()
+        self.exit_sent = True
+        self.closing_later = not session.output_closed
+        await self.sink.send(
+            api.ExitedEvent(
+                exit_code=status.code,
+                exit_signal=status.signal,
+                exit_reason=session.exit_reason or "lost",
+                end_offset=session.log.end,
+                output_closed=session.output_closed,
+            )
+        )

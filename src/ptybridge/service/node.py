@@ -1,0 +1,135 @@
+"""Handlers about the daemon itself."""
+
+import getpass
+import os
+import platform
+import resource
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ptybridge import __version__
+from ptybridge.api import node as api
+from ptybridge.api.describe import openrpc
+from ptybridge.api.operation import Done
+from ptybridge.api.registry import Registry
+from ptybridge.core.eventlog import now_ms
+from ptybridge.core.sessions import Sessions
+from ptybridge.errors import InvalidRequest
+from ptybridge.model import Caller
+from ptybridge.service.dispatcher import handles
+
+# The range of protocol versions this daemon speaks; a client outside it is told so. Raised when the wire changes.
+PROTOCOL = 1
+PROTOCOL_MIN = 1
+# The loop answers within this even when busy; slower means somebody blocks it.
+LAG_LIMIT_MS = 1000.0
+
+
+class NodeService:
+    """The daemon. `stop` and `restart` are the composition root's."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        registry: Registry,
+        *,
+        socket_path: str,
+        keeper: bool,
+        stop: Callable[[], None],
+        restart: Callable[[], None],
+        clients: Callable[[], int],
+        lag: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._registry = registry
+        self._socket_path = socket_path
+        self._keeper = keeper
+        self._stop = stop
+        self._restart = restart
+        self._clients = clients
+        self._lag = lag
+        self._started = time.monotonic()
+        self._started_at_ms = now_ms()
+
+    @handles(api.INFO)
+    def info(self, caller: Caller, params: api.GetInfo) -> api.NodeInfo:
+        """Who answers."""
+        return api.NodeInfo(
+            version=__version__,
+            protocol=PROTOCOL,
+            protocol_min=PROTOCOL_MIN,
+            pid=os.getpid(),
+            hostname=socket.gethostname(),
+            user=getpass.getuser(),
+            platform=platform.platform(),
+            python=platform.python_version(),
+            started_at_ms=self._started_at_ms,
+            uptime_ms=int((time.monotonic() - self._started) * 1000),
+            sessions=len(self._sessions),
+            sessions_running=len(self._sessions.running()),
+            clients=self._clients(),
+            socket=self._socket_path,
+            keeper=self._keeper,
+        )
+
+    @handles(api.HEALTH)
+    def health(self, caller: Caller, params: api.GetHealth) -> api.NodeHealth:
+        """Whether all is well."""
+        open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        lag = self._lag()
+        problems = []
+        if open_files > files_limit * 0.9:
+            problems.append(f"{open_files} of {files_limit} file descriptors are in use")
+        if lag > LAG_LIMIT_MS:
+            problems.append(f"the event loop was blocked for {lag:.0f} ms")
+        return api.NodeHealth(
+            ok=not problems,
+            problems=problems,
+            sessions_running=len(self._sessions.running()),
+            open_files=open_files,
+            open_files_limit=files_limit,
+            loop_lag_ms=round(lag, 1),
+        )
+
+    @handles(api.LIMITS)
+    def limits(self, caller: Caller, params: api.GetLimits) -> api.Limits:
+        """Which limits hold."""
+        current = self._sessions.limits
+        return api.Limits(**{name: getattr(current, name) for name in api.Limits.__struct_fields__})
+
+    @handles(api.SET_LIMITS)
+    def set_limits(self, caller: Caller, params: api.SetLimits) -> api.Limits:
+        """Change limits."""
+        given: dict[str, Any] = {
+            name: value for name in params.__struct_fields__ if (value := getattr(params, name)) is not None
+        }
+        self._sessions.limits = msgspec.structs.replace(self._sessions.limits, **given)
+        return self.limits(caller, api.GetLimits())
+
+    @handles(api.SHUTDOWN)
+    def shutdown(self, caller: Caller, params: api.Shutdown) -> Done:
+        """Stop."""
+        self._stop()
+        return Done()
+
+    @handles(api.RESTART)
+    def restart(self, caller: Caller, params: api.Restart) -> api.Restarting:
+        """Start anew."""
+        ended = 0 if self._keeper else len(self._sessions.running())
+        self._restart()
+        return api.Restarting(sessions_kept=self._keeper, sessions_ended=ended)
+
+    @handles(api.DISCOVER)
+    def discover(self, caller: Caller, params: api.Discover) -> api.OpenRpc:
+        """Describe the interface."""
+        return openrpc(self._registry)
+
+    @handles(api.CANCEL)
+    def cancel(self, caller: Caller, params: api.Cancel) -> api.Cancelled:
+        """Only a connection knows its requests; its front end answers this before it gets here."""
+        raise InvalidRequest("rpc.cancel only makes sense on a connection that carries other requests")

@@ -1,0 +1,43 @@
+"""Paints a session's screen into a window of another size: only the rows that changed since the last picture."""
+
+from ptybridge.core.screen import Screen
+from ptybridge.model import WindowSize
+
+# Synchronized output (mode 2026) lets a terminal show the picture at once; those that do not know it ignore it.
+_BEGIN = b"\x1b[?2026h\x1b[?25l"
+_END = b"\x1b[?2026l"
+_RESET = b"\x1b[0m\x1b[?1049h\x1b[?7l\x1b[H\x1b[2J"
+
+
+class Painter:
+    """Remembers what one viewer shows."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._shown: list[bytes] | None = None
+        self._size: WindowSize | None = None
+        self._cursor: tuple[int, int, bool] | None = None
+
+    def forget(self) -> None:
+        """Paint everything next time."""
+        self._shown = None
+
+    def paint(self, size: WindowSize) -> tuple[int, bytes]:
+        """Return the offset the picture belongs to and the bytes that bring the viewer up to it, maybe none."""
+        offset = self._screen.offset
+        rows = self._screen.render(size)
+        cursor = self._screen.render_cursor(size)
+        parts: list[bytes] = []
+        if self._shown is None or self._size != size:
+            parts.append(_RESET)
+            self._shown = None
+        for at, row in enumerate(rows):
+            if self._shown is None or self._shown[at] != row:
+                # Erased first: erasing behind a full row would take its last cell.
+                parts.append(b"\x1b[%d;1H\x1b[0m\x1b[K%b\x1b[0m" % (at + 1, row))
+        if not parts and cursor == self._cursor:
+            return offset, b""
+        self._shown, self._size, self._cursor = rows, size, cursor
+        row, col, visible = cursor
+        place = b"\x1b[%d;%dH" % (row + 1, col + 1)
+        return offset, b"".join((_BEGIN, *parts, place, b"\x1b[?25h" if visible else b"", _END))

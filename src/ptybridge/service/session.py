@@ -1,0 +1,176 @@
+"""Handlers that make, find, label, size, signal and end sessions."""
+
+import msgspec
+import trio
+
+from ptybridge.api import session as api
+from ptybridge.api.operation import Done
+from ptybridge.core import signals
+from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.sessions import Sessions, SessionSpec
+from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
+from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
+from ptybridge.service.dispatcher import handles
+from ptybridge.service.facts import info, require_access, seconds
+
+
+class SessionService:
+    """Sessions as a whole."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @handles(api.CREATE)
+    async def create(self, caller: Caller, params: api.Create) -> api.SessionInfo:
+        """Start a program."""
+        spec = SessionSpec(
+            command=params.command,
+            backend=params.backend,
+            cwd=params.cwd,
+            env=params.env or {},
+            caller_env=params.caller_env,
+            size=WindowSize(params.rows, params.cols),
+            policy=params.window_size_policy,
+            max_output_bytes=params.max_output_bytes,
+            echo=params.echo,
+        )
+        labels = Labels(name=params.name, owner=params.owner, tags=params.tags, access=params.access)
+        limits = Limits(
+            overflow=params.overflow,
+            idle_timeout=seconds(params.idle_timeout_ms),
+            max_runtime=seconds(params.max_runtime_ms),
+            linger=params.linger_ms / 1000,
+            input_rate=params.input_bytes_per_second,
+            output_rate=params.output_bytes_per_second,
+        )
+        session = await self._sessions.create(spec, labels, limits, caller.principal)
+        return info(self._sessions, session)
+
+    @handles(api.LIST)
+    def list(self, caller: Caller, params: api.List) -> api.Sessions:
+        """List sessions."""
+        found = [
+            info(self._sessions, one)
+            for one in self._sessions.all()
+            if (params.owner is None or one.labels.owner == params.owner)
+            and (params.tag is None or params.tag in one.labels.tags)
+            and (params.state is None or one.state == params.state)
+        ]
+        return api.Sessions(sessions=found)
+
+    @handles(api.GET)
+    def get(self, caller: Caller, params: api.Get) -> api.SessionInfo:
+        """Tell everything about one."""
+        return info(self._sessions, self._sessions.get(params.session_id), detailed=True)
+
+    @handles(api.RESIZE)
+    def resize(self, caller: Caller, params: api.Resize) -> api.Size:
+        """Set the size, the policy, or both."""
+        session = self._sessions.get(params.session_id)
+        require_access(session, "control")
+        group = session.attachments
+        policy = params.policy or group.policy
+        if params.cols is not None or params.rows is not None:
+            session.require_running()
+            if policy in {"smallest", "largest"} and len(group):
+                raise Conflict(
+                    f"the attached windows decide the size of {session.session_id} (policy {policy})",
+                    hint="set the policy to manual or latest",
+                )
+        elif params.policy is None:
+            raise InvalidParams("nothing to do: give cols and rows, or a policy")
+        group.policy = policy
+        if params.cols is None and params.rows is None:
+            session.apply_policy()
+        else:
+            session.set_size(WindowSize(params.rows or group.size.rows, params.cols or group.size.cols))
+        return api.Size(rows=group.size.rows, cols=group.size.cols, window_size_policy=group.policy)
+
+    @handles(api.SIGNAL)
+    def signal(self, caller: Caller, params: api.Signal) -> Done:
+        """Send a signal."""
+        session = self._sessions.get(params.session_id)
+        require_access(session, "control")
+        number = signals.signal_number(params.signal)
+        session.require_running()
+        session.signalled = number
+        session.child.signal(number, whole_session=params.target == "session")
+        return Done()
+
+    @handles(api.UPDATE)
+    def update(self, caller: Caller, params: api.Update) -> api.SessionInfo:
+        """Change labels and limits; all of it or nothing."""
+        session = self._sessions.get(params.session_id)
+        given = {
+            name: value
+            for name in params.__struct_fields__
+            if name != "session_id" and (value := getattr(params, name)) is not msgspec.UNSET
+        }
+        old = session.labels
+        labels = Labels(
+            name=given.get("name", old.name),
+            owner=given.get("owner", old.owner),
+            tags=given.get("tags", old.tags),
+            access=given.get("access", old.access),
+        )
+        self._sessions.relabel(session, labels)
+        limits = session.limits
+        limits.overflow = given.get("overflow", limits.overflow)
+        if "idle_timeout_ms" in given:
+            limits.idle_timeout = seconds(given["idle_timeout_ms"])
+        if "max_runtime_ms" in given:
+            limits.max_runtime = seconds(given["max_runtime_ms"])
+        if "input_bytes_per_second" in given:
+            limits.input_rate = given["input_bytes_per_second"]
+            session.input.set_rate(limits.input_rate)
+        if "output_bytes_per_second" in given:
+            session.set_output_rate(given["output_bytes_per_second"])
+        self._sessions.events.publish(Updated, session.session_id, name=labels.name, tags=labels.tags)
+        return info(self._sessions, session)
+
+    @handles(api.CLOSE)
+    async def close(self, caller: Caller, params: api.Close) -> api.ClosedResult:
+        """End and forget one."""
+        return await self._close(self._sessions.get(params.session_id), params.grace_ms / 1000)
+
+    @handles(api.CLOSE_ALL)
+    async def close_all(self, caller: Caller, params: api.CloseAll) -> api.ClosedAll:
+        """End and forget all that match, at the same time."""
+        chosen = [
+            one
+            for one in self._sessions.all()
+            if (params.owner is None or one.labels.owner == params.owner)
+            and (params.tag is None or params.tag in one.labels.tags)
+            and (not params.exited_only or one.state == "exited")
+        ]
+        closed: list[api.ClosedResult] = []
+
+        async def close_one(session: Session) -> None:
+            closed.append(await self._close(session, params.grace_ms / 1000))
+
+        async with trio.open_nursery() as nursery:
+            for one in chosen:
+                nursery.start_soon(close_one, one)
+        return api.ClosedAll(closed=closed)
+
+    async def _close(self, session: Session, grace: float) -> api.ClosedResult:
+        ended = await self._sessions.close(session, grace)
+        status = session.status or ExitStatus()
+        return api.ClosedResult(
+            session_id=session.session_id,
+            signals=ended.signals,
+            survivors=ended.survivors,
+            exit_code=status.code,
+            exit_signal=status.signal,
+            end_offset=session.log.end,
+        )
+
+    @handles(api.KICK)
+    def kick(self, caller: Caller, params: api.Kick) -> Done:
+        """Remove an attachment."""
+        session = self._sessions.get(params.session_id)
+        attachment = session.attachments.get(params.attachment_id)
+        if attachment is None:
+            raise AttachmentNotFound(f"session {session.session_id} has no attachment {params.attachment_id[:64]!r}")
+        attachment.ended("kicked", params.reason or "removed by another client")
+        return Done()

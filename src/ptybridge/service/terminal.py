@@ -1,0 +1,274 @@
+"""Handlers that write to, read from, wait on and look at one session."""
+
+import base64
+import binascii
+import math
+from typing import Literal
+
+import trio
+
+from ptybridge.api import session as api
+from ptybridge.core import waiting
+from ptybridge.core.matching import strip_escapes
+from ptybridge.core.session import Session
+from ptybridge.core.sessions import Sessions
+from ptybridge.core.text import Utf8Cutter
+from ptybridge.errors import InvalidParams
+from ptybridge.model import Caller, Encoding, ExitStatus
+from ptybridge.service.dispatcher import handles
+from ptybridge.service.facts import STREAMS, position_key, require_access, seconds
+from ptybridge.wire import keys
+
+# An unfinished character is held back this long before its bytes are given out as they are.
+HELD_SECONDS = 0.1
+_READ_REASONS: dict[str, Literal["matched", "exited", "timeout", "gap"]] = {
+    "matched": "matched",
+    "exited": "exited",
+    "timeout": "timeout",
+    "gap": "gap",
+}
+DEFAULT_UNTIL = [api.Condition(idle_ms=300), api.Condition(exit=True)]
+
+
+def decode(data: str, encoding: Encoding) -> bytes:
+    """Return the bytes a `data` field stands for. Raises `InvalidParams`."""
+    if encoding == "text":
+        return data.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error as exc:
+        raise InvalidParams(f"data is not valid base64: {exc}") from exc
+
+
+def encode(data: bytes, encoding: Encoding, *, final: bool) -> tuple[str, int, bool]:
+    """Return (data, bytes held back, lossy) for the wire."""
+    if encoding == "base64":
+        return base64.b64encode(data).decode("ascii"), 0, False
+    return Utf8Cutter.split(data, final)
+
+
+class TerminalService:
+    """Input and output of single sessions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    @handles(api.WRITE)
+    async def write(self, caller: Caller, params: api.Write) -> api.Written:
+        """Send input."""
+        session = self._writable(params.session_id)
+        return await self._send(session, decode(params.data, params.encoding), eof=params.eof)
+
+    @handles(api.SEND_KEYS)
+    async def send_keys(self, caller: Caller, params: api.SendKeys) -> api.Written:
+        """Press keys."""
+        session = self._writable(params.session_id)
+        modes = await self._key_modes(session)
+        return await self._send(session, b"".join(keys.encode_key(key, modes) for key in params.keys))
+
+    @handles(api.PASTE)
+    async def paste(self, caller: Caller, params: api.Paste) -> api.Written:
+        """Paste text."""
+        session = self._writable(params.session_id)
+        modes = await self._key_modes(session)
+        return await self._send(session, keys.encode_paste(params.text.encode("utf-8", "surrogatepass"), modes))
+
+    def _writable(self, session_id: str) -> Session:
+        session = self._sessions.get(session_id)
+        require_access(session, "read-write")
+        session.require_running()
+        return session
+
+    async def _send(self, session: Session, data: bytes, *, eof: bool = False) -> api.Written:
+        return api.Written(accepted_bytes=await session.input.write(data, eof=eof))
+
+    async def _key_modes(self, session: Session) -> keys.KeyModes:
+        await session.follower.catch_up()
+        modes = session.follower.screen.modes
+        return keys.KeyModes(
+            application_cursor=modes.application_cursor,
+            application_keypad=modes.application_keypad,
+            bracketed_paste=modes.bracketed_paste,
+            kitty_flags=modes.kitty_flags,
+            newline_mode=modes.newline_mode,
+        )
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    @handles(api.READ)
+    async def read(self, caller: Caller, params: api.Read) -> api.Output:
+        """Read output."""
+        session = self._sessions.get(params.session_id)
+        key = position_key(caller, params.client_id, params.stream)
+        source = _Source(session, params.stream)
+        wanted = params.offset if params.offset is not None else session.positions.get(key, source.start())
+        deadline = trio.current_time() + params.timeout_ms / 1000
+        held_until = math.inf
+        while True:
+            offset, data, at_end = source.read(wanted, params.max_bytes)
+            text, held, lossy = encode(data, params.encoding, final=at_end)
+            now = trio.current_time()
+            if held and not text and now >= min(held_until, deadline):
+                text, held, lossy = encode(data, params.encoding, final=True)
+            if held:
+                held_until = min(held_until, now + HELD_SECONDS)
+            if text or at_end or now >= deadline:
+                break
+            with trio.move_on_at(min(deadline, held_until)):
+                await session.log.reader(session.log.end).wait()
+        next_offset = offset + len(data) - held
+        if params.offset is None:
+            session.move(key, next_offset)
+        return api.Output(
+            data=text,
+            encoding=params.encoding,
+            offset=offset,
+            next_offset=next_offset,
+            missed_bytes=max(0, offset - wanted),
+            eof=at_end and not held,
+            lossy=lossy,
+        )
+
+    @handles(api.READ_UNTIL)
+    async def read_until(self, caller: Caller, params: api.ReadUntil) -> api.ReadUntilResult:
+        """Read until a pattern."""
+        session = self._sessions.get(params.session_id)
+        condition = waiting.patterns(params.pattern, regex=params.regex, plain=params.plain)
+        key = position_key(caller, params.client_id)
+        wanted = params.offset if params.offset is not None else session.position(key)
+        begin = max(wanted, session.log.start)
+        outcome = await waiting.wait_any(session, [condition], begin, seconds(params.timeout_ms))
+        if outcome.reason == "gap":
+            offset, data = outcome.offset, b""
+        else:
+            offset, data = session.log.read(begin, max(0, outcome.offset - begin))
+            data = data[: max(0, outcome.offset - offset)]
+        # After a time-out the position stays, so that a pattern cut by the deadline is found by the next call.
+        if params.offset is None and outcome.reason != "timeout":
+            session.move(key, outcome.offset)
+        raw = strip_escapes(data) if params.plain else data
+        text, _, lossy = encode(raw, params.encoding, final=True)
+        match = outcome.match
+        return api.ReadUntilResult(
+            reason=_READ_REASONS[outcome.reason],
+            pattern=match.pattern if match else None,
+            match=match.text.decode("utf-8", "replace") if match else None,
+            data=text,
+            encoding=params.encoding,
+            offset=offset,
+            next_offset=outcome.offset,
+            missed_bytes=max(0, offset - wanted),
+            lossy=lossy,
+        )
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    @handles(api.WAIT)
+    async def wait(self, caller: Caller, params: api.Wait) -> api.Waited:
+        """Wait for conditions."""
+        session = self._sessions.get(params.session_id)
+        conditions = [_condition(one) for one in params.until]
+        key = position_key(caller, params.client_id)
+        begin = params.offset if params.offset is not None else session.position(key)
+        outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))
+        if outcome.match is not None and params.offset is None:
+            session.move(key, outcome.offset)
+        status = session.status if session.exited.is_set() else None
+        return api.Waited(
+            reason=outcome.reason,
+            condition=params.until[outcome.index] if outcome.index is not None else None,
+            offset=outcome.offset,
+            match=outcome.match.text.decode("utf-8", "replace") if outcome.match else None,
+            exit_code=(status or ExitStatus()).code,
+            exit_signal=(status or ExitStatus()).signal,
+        )
+
+    @handles(api.PROMPT)
+    async def prompt(self, caller: Caller, params: api.Prompt) -> api.Prompted:
+        """Write, then wait."""
+        session = self._writable(params.session_id)
+        until = params.until if params.until is not None else DEFAULT_UNTIL
+        conditions = [_condition(one) for one in until]
+        data = decode(params.data, params.encoding)
+        if params.enter:
+            # Over a pipe nothing turns a carriage return into a newline.
+            data += b"\r" if session.child.backend != "pipes" else b"\n"
+        begin = session.log.end
+        await session.input.write(data)
+        outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))
+        session.move(position_key(caller, params.client_id), outcome.offset)
+        offset, printed = session.log.read(
+            max(begin, outcome.offset - params.max_bytes), min(params.max_bytes, max(0, outcome.offset - begin))
+        )
+        text, _, _ = encode(printed, "text", final=True)
+        status = (session.status if session.exited.is_set() else None) or ExitStatus()
+        return api.Prompted(
+            reason=outcome.reason,
+            condition=until[outcome.index] if outcome.index is not None else None,
+            data=text,
+            start_offset=offset,
+            offset=outcome.offset,
+            match=outcome.match.text.decode("utf-8", "replace") if outcome.match else None,
+            exit_code=status.code,
+            exit_signal=status.signal,
+        )
+
+    # -- looking --------------------------------------------------------------------------------------------
+
+    @handles(api.SCREEN)
+    async def screen(self, caller: Caller, params: api.GetScreen) -> api.ScreenPicture:
+        """Show the screen."""
+        session = self._sessions.get(params.session_id)
+        await session.follower.catch_up()
+        screen = session.follower.screen
+        row, col, visible = screen.cursor
+        return api.ScreenPicture(
+            lines=screen.lines(params.format),
+            scrollback=screen.scrollback(params.scrollback_lines, params.format) if params.scrollback_lines else [],
+            cursor=api.Cursor(row=row, col=col, visible=visible),
+            rows=screen.size.rows,
+            cols=screen.size.cols,
+            title=screen.title,
+            alternate=screen.alternate,
+            offset=screen.offset,
+        )
+
+
+class _Source:
+    """The merged log, or one stream of it, read by offset."""
+
+    def __init__(self, session: Session, stream: str | None) -> None:
+        self.log = session.log
+        if stream is not None and self.log.segments is None:
+            raise InvalidParams("only a pipes session has separate streams", hint="leave out `stream`")
+        self.number = STREAMS[stream] if stream is not None else None
+
+    def start(self) -> int:
+        """The oldest offset still kept."""
+        if self.number is None or self.log.segments is None:
+            return self.log.start
+        return self.log.segments.stream_start(self.number, self.log.start)
+
+    def read(self, offset: int, limit: int) -> tuple[int, bytes, bool]:
+        """Return (where the data begins, data, whether it reaches the end of a closed log)."""
+        closed = self.log.closed
+        if self.number is None or self.log.segments is None:
+            at, data = self.log.read(offset, limit)
+            return at, data, closed and at + len(data) >= self.log.end
+        segments = self.log.segments
+        at, data, _ = segments.read_stream(self.log.ring, self.number, offset, limit)
+        return at, data, closed and at + len(data) >= segments.stream_end(self.number)
+
+
+def _condition(one: api.Condition) -> waiting.Wanted:
+    chosen = [one.exit, one.pattern is not None, one.idle_ms is not None, one.screen is not None]
+    if sum(chosen) != 1:
+        raise InvalidParams("a condition needs exactly one of exit, pattern, idle_ms and screen")
+    if one.pattern is not None:
+        return waiting.patterns(one.pattern, regex=one.regex)
+    if one.regex:
+        raise InvalidParams("`regex` qualifies `pattern` and means nothing without it")
+    return waiting.Wanted(exit=one.exit, idle=seconds(one.idle_ms), screen=one.screen)
+
