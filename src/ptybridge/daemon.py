@@ -44,9 +44,7 @@ class Daemon:
         self.config = config
         self.restart_wanted = False
         self.events = EventLog()
-        self.sessions = Sessions(
-            inprocess.spawners(), self.events, config.daemon, config.session.scrollback_lines
-        )
+        self.sessions = Sessions(inprocess.spawners(), self.events, config.daemon, config.session.scrollback_lines)
         registry = contract()
         self._stop = trio.Event()
         self._lag_ms = 0.0
@@ -179,4 +177,4 @@ async def _serve(
 def _start_anew(config: Config) -> None:
     """Replace this process by the installed version, with the same settings."""
     arguments = [sys.executable, "-m", "ptybridge", "serve", "--detached", "--socket", config.paths.socket]
-    os.execv(sys.executable, arguments)  # noqa: S606 - our own program, no shell
+    os.execv(sys.executable, arguments)

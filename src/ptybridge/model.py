@@ -4,7 +4,7 @@ Pure data, no behaviour beyond validation. On the wire durations and timestamps 
 (`_ms`), counts of bytes end in `_bytes`, offsets are absolute positions in a session's transcript.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, dataclass_transform
 
 import msgspec
 
@@ -28,6 +28,8 @@ Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+# Type checkers have to be told: msgspec inherits `frozen` and `kw_only`, plain dataclasses do not (PEP 681).
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the frozen values."""
 
@@ -162,6 +164,18 @@ class Gap(Event):
 
 
 AnyEvent = (
-    Created | Exited | OutputClosed | Closed | Attached | Detached | Resized | Title | Bell
-    | Notification | Idle | WaitingForInput | Updated | Gap
+    Created
+    | Exited
+    | OutputClosed
+    | Closed
+    | Attached
+    | Detached
+    | Resized
+    | Title
+    | Bell
+    | Notification
+    | Idle
+    | WaitingForInput
+    | Updated
+    | Gap
 )

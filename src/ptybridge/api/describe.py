@@ -57,9 +57,7 @@ def _method(operation: AnyOperation, components: dict[str, Any]) -> dict[str, An
         "x-since": operation.since,
     }
     if operation.events:
-        method["x-events"] = [
-            {"$ref": REFERENCE.format(name=event.__name__)} for event in operation.events
-        ]
+        method["x-events"] = [{"$ref": REFERENCE.format(name=event.__name__)} for event in operation.events]
     return method
 
 

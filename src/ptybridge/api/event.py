@@ -26,5 +26,12 @@ class FollowingEvents(Result):
     number: int
 
 
-FOLLOW: Final = declare_stream("event.follow", FollowEvents, FollowingEvents, scope="event:read", since="0.1",
-                               events=get_args(AnyEvent), http="GET /v1/events")
+FOLLOW: Final = declare_stream(
+    "event.follow",
+    FollowEvents,
+    FollowingEvents,
+    scope="event:read",
+    since="0.1",
+    events=get_args(AnyEvent),
+    http="GET /v1/events",
+)

@@ -117,16 +117,43 @@ class OpenRpc(Result):
 R, M, D = Effect.READS, Effect.MUTATES, Effect.DESTROYS
 
 INFO: Final = declare("node.info", GetInfo, NodeInfo, scope="node:read", effect=R, since="0.1", http="GET /v1/node")
-HEALTH: Final = declare("node.health", GetHealth, NodeHealth, scope="node:read", effect=R, since="0.1",
-                        http="GET /v1/node/health")
-LIMITS: Final = declare("node.limits", GetLimits, Limits, scope="node:read", effect=R, since="0.1",
-                        http="GET /v1/node/limits")
-SET_LIMITS: Final = declare("node.set_limits", SetLimits, Limits, scope="node:admin", effect=M, since="0.1",
-                            errors=(InvalidParams,), http="PATCH /v1/node/limits")
-SHUTDOWN: Final = declare("node.shutdown", Shutdown, Done, scope="node:admin", effect=D, since="0.1",
-                          errors=(ShuttingDown,), http="POST /v1/node/shutdown")
-RESTART: Final = declare("node.restart", Restart, Restarting, scope="node:admin", effect=D, since="0.1",
-                         errors=(ShuttingDown,), http="POST /v1/node/restart")
-DISCOVER: Final = declare("rpc.discover", Discover, OpenRpc, scope="node:read", effect=R, since="0.1",
-                          http="GET /v1/openrpc.json")
+HEALTH: Final = declare(
+    "node.health", GetHealth, NodeHealth, scope="node:read", effect=R, since="0.1", http="GET /v1/node/health"
+)
+LIMITS: Final = declare(
+    "node.limits", GetLimits, Limits, scope="node:read", effect=R, since="0.1", http="GET /v1/node/limits"
+)
+SET_LIMITS: Final = declare(
+    "node.set_limits",
+    SetLimits,
+    Limits,
+    scope="node:admin",
+    effect=M,
+    since="0.1",
+    errors=(InvalidParams,),
+    http="PATCH /v1/node/limits",
+)
+SHUTDOWN: Final = declare(
+    "node.shutdown",
+    Shutdown,
+    Done,
+    scope="node:admin",
+    effect=D,
+    since="0.1",
+    errors=(ShuttingDown,),
+    http="POST /v1/node/shutdown",
+)
+RESTART: Final = declare(
+    "node.restart",
+    Restart,
+    Restarting,
+    scope="node:admin",
+    effect=D,
+    since="0.1",
+    errors=(ShuttingDown,),
+    http="POST /v1/node/restart",
+)
+DISCOVER: Final = declare(
+    "rpc.discover", Discover, OpenRpc, scope="node:read", effect=R, since="0.1", http="GET /v1/openrpc.json"
+)
 CANCEL: Final = declare("rpc.cancel", Cancel, Cancelled, scope="node:read", effect=M, since="0.1")

@@ -6,17 +6,20 @@ Everything a front end shows of an operation is derived from these values; behav
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
 from ptybridge.errors import PtybridgeError
 
 
+# Type checkers have to be told: msgspec inherits `frozen` and `kw_only`, plain dataclasses do not (PEP 681).
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of parameters. Unknown fields are refused, so that a typing mistake never passes silently."""
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Base of results and of stream events. Clients ignore fields they do not know."""
 

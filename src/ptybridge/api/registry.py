@@ -37,6 +37,4 @@ class Registry:
 
 def contract() -> Registry:
     """Return the registry of ptybridge's own operations, in the order they are declared."""
-    return Registry(
-        value for module in CONTRACT for value in vars(module).values() if isinstance(value, Operation)
-    )
+    return Registry(value for module in CONTRACT for value in vars(module).values() if isinstance(value, Operation))

@@ -33,7 +33,6 @@ from ptybridge.errors import (
 from ptybridge.model import (
     Access,
     Backend,
-    Bytes,
     Cols,
     Encoding,
     ExitReason,
@@ -136,7 +135,7 @@ class Create(Params):
 
     `command`: a string runs as `$SHELL -c`, a list as it is, without one the user's shell starts.
     `env`: variables set by name over the daemon's clean base; null unsets one.
-    `caller_env`: the caller's own environment, under `env`; what must not be passed on (LD_*, PTYBRIDGE_* …) is left out.
+    `caller_env`: the caller's own environment, below `env`; what must not be inherited (LD_* and such) is left out.
     `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
     """
@@ -412,15 +411,15 @@ class Update(Params):
     """Change labels and limits. Fields left out stay; null removes a limit or a name."""
 
     session_id: SessionId
-    name: Label | None | msgspec.UnsetType = msgspec.UNSET
-    owner: Label | None | msgspec.UnsetType = msgspec.UNSET
+    name: Label | msgspec.UnsetType | None = msgspec.UNSET
+    owner: Label | msgspec.UnsetType | None = msgspec.UNSET
     tags: Tags | msgspec.UnsetType = msgspec.UNSET
     access: Access | msgspec.UnsetType = msgspec.UNSET
     overflow: Overflow | msgspec.UnsetType = msgspec.UNSET
-    idle_timeout_ms: Milliseconds | None | msgspec.UnsetType = msgspec.UNSET
-    max_runtime_ms: Milliseconds | None | msgspec.UnsetType = msgspec.UNSET
-    input_bytes_per_second: Rate | None | msgspec.UnsetType = msgspec.UNSET
-    output_bytes_per_second: Rate | None | msgspec.UnsetType = msgspec.UNSET
+    idle_timeout_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    max_runtime_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    input_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
+    output_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Close(Params):
@@ -556,44 +555,178 @@ class AttachedResult(Result):
 
 R, M, D = Effect.READS, Effect.MUTATES, Effect.DESTROYS
 
-CREATE: Final = declare("session.create", Create, SessionInfo, scope="session:create", effect=M, since="0.1",
-                        errors=SPAWN_ERRORS, http="POST /v1/sessions")
-LIST: Final = declare("session.list", List, Sessions, scope="session:read", effect=R, since="0.1",
-                      http="GET /v1/sessions")
-GET: Final = declare("session.get", Get, SessionInfo, scope="session:read", effect=R, since="0.1",
-                     errors=(SessionNotFound,), http="GET /v1/sessions/{session_id}")
-WRITE: Final = declare("session.write", Write, Written, scope="session:write", effect=M, since="0.1",
-                       errors=WRITE_ERRORS, http="POST /v1/sessions/{session_id}/input")
-SEND_KEYS: Final = declare("session.send_keys", SendKeys, Written, scope="session:write", effect=M, since="0.1",
-                           errors=WRITE_ERRORS, http="POST /v1/sessions/{session_id}/keys")
-PASTE: Final = declare("session.paste", Paste, Written, scope="session:write", effect=M, since="0.1",
-                       errors=WRITE_ERRORS, http="POST /v1/sessions/{session_id}/paste")
-READ: Final = declare("session.read", Read, Output, scope="session:read", effect=R, since="0.1",
-                      errors=(SessionNotFound,), http="GET /v1/sessions/{session_id}/output")
-READ_UNTIL: Final = declare("session.read_until", ReadUntil, ReadUntilResult, scope="session:read", effect=R,
-                            since="0.1", errors=(SessionNotFound,), http="POST /v1/sessions/{session_id}/read-until")
-WAIT: Final = declare("session.wait", Wait, Waited, scope="session:read", effect=R, since="0.1",
-                      errors=(SessionNotFound,), http="POST /v1/sessions/{session_id}/wait")
-PROMPT: Final = declare("session.prompt", Prompt, Prompted, scope="session:write", effect=M, since="0.1",
-                        errors=WRITE_ERRORS, http="POST /v1/sessions/{session_id}/prompt")
-SCREEN: Final = declare("session.screen", GetScreen, ScreenPicture, scope="session:read", effect=R, since="0.1",
-                        errors=(SessionNotFound, Conflict), http="GET /v1/sessions/{session_id}/screen")
-RESIZE: Final = declare("session.resize", Resize, Size, scope="session:control", effect=M, since="0.1",
-                        errors=(SessionNotFound, Conflict), http="POST /v1/sessions/{session_id}/size")
-SIGNAL: Final = declare("session.signal", Signal, Done, scope="session:control", effect=M, since="0.1",
-                        errors=(SessionNotFound, SessionExited), http="POST /v1/sessions/{session_id}/signal")
-UPDATE: Final = declare("session.update", Update, SessionInfo, scope="session:admin", effect=M, since="0.1",
-                        errors=(SessionNotFound, NameTaken), http="PATCH /v1/sessions/{session_id}")
-CLOSE: Final = declare("session.close", Close, ClosedResult, scope="session:control", effect=D, since="0.1",
-                       errors=(SessionNotFound,), http="DELETE /v1/sessions/{session_id}")
-CLOSE_ALL: Final = declare("session.close_all", CloseAll, ClosedAll, scope="session:admin", effect=D, since="0.1",
-                           http="DELETE /v1/sessions")
-KICK: Final = declare("session.kick", Kick, Done, scope="session:control", effect=M, since="0.1",
-                      errors=(SessionNotFound, AttachmentNotFound),
-                      http="DELETE /v1/sessions/{session_id}/attachments/{attachment_id}")
-FOLLOW: Final = declare_stream("session.follow", Follow, Following, scope="session:read", since="0.1",
-                               events=(OutputEvent, GapEvent, ResizedEvent, ExitedEvent, OutputClosedEvent),
-                               errors=(SessionNotFound,),
-                               http="GET /v1/sessions/{session_id}/events")
-ATTACH: Final = declare_channel("session.attach", Attach, AttachedResult, scope="session:read", since="0.1",
-                                errors=(SessionNotFound,), http="GET /v1/sessions/{session_id}/attach")
+CREATE: Final = declare(
+    "session.create",
+    Create,
+    SessionInfo,
+    scope="session:create",
+    effect=M,
+    since="0.1",
+    errors=SPAWN_ERRORS,
+    http="POST /v1/sessions",
+)
+LIST: Final = declare(
+    "session.list", List, Sessions, scope="session:read", effect=R, since="0.1", http="GET /v1/sessions"
+)
+GET: Final = declare(
+    "session.get",
+    Get,
+    SessionInfo,
+    scope="session:read",
+    effect=R,
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="GET /v1/sessions/{session_id}",
+)
+WRITE: Final = declare(
+    "session.write",
+    Write,
+    Written,
+    scope="session:write",
+    effect=M,
+    since="0.1",
+    errors=WRITE_ERRORS,
+    http="POST /v1/sessions/{session_id}/input",
+)
+SEND_KEYS: Final = declare(
+    "session.send_keys",
+    SendKeys,
+    Written,
+    scope="session:write",
+    effect=M,
+    since="0.1",
+    errors=WRITE_ERRORS,
+    http="POST /v1/sessions/{session_id}/keys",
+)
+PASTE: Final = declare(
+    "session.paste",
+    Paste,
+    Written,
+    scope="session:write",
+    effect=M,
+    since="0.1",
+    errors=WRITE_ERRORS,
+    http="POST /v1/sessions/{session_id}/paste",
+)
+READ: Final = declare(
+    "session.read",
+    Read,
+    Output,
+    scope="session:read",
+    effect=R,
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="GET /v1/sessions/{session_id}/output",
+)
+READ_UNTIL: Final = declare(
+    "session.read_until",
+    ReadUntil,
+    ReadUntilResult,
+    scope="session:read",
+    effect=R,
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="POST /v1/sessions/{session_id}/read-until",
+)
+WAIT: Final = declare(
+    "session.wait",
+    Wait,
+    Waited,
+    scope="session:read",
+    effect=R,
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="POST /v1/sessions/{session_id}/wait",
+)
+PROMPT: Final = declare(
+    "session.prompt",
+    Prompt,
+    Prompted,
+    scope="session:write",
+    effect=M,
+    since="0.1",
+    errors=WRITE_ERRORS,
+    http="POST /v1/sessions/{session_id}/prompt",
+)
+SCREEN: Final = declare(
+    "session.screen",
+    GetScreen,
+    ScreenPicture,
+    scope="session:read",
+    effect=R,
+    since="0.1",
+    errors=(SessionNotFound, Conflict),
+    http="GET /v1/sessions/{session_id}/screen",
+)
+RESIZE: Final = declare(
+    "session.resize",
+    Resize,
+    Size,
+    scope="session:control",
+    effect=M,
+    since="0.1",
+    errors=(SessionNotFound, Conflict),
+    http="POST /v1/sessions/{session_id}/size",
+)
+SIGNAL: Final = declare(
+    "session.signal",
+    Signal,
+    Done,
+    scope="session:control",
+    effect=M,
+    since="0.1",
+    errors=(SessionNotFound, SessionExited),
+    http="POST /v1/sessions/{session_id}/signal",
+)
+UPDATE: Final = declare(
+    "session.update",
+    Update,
+    SessionInfo,
+    scope="session:admin",
+    effect=M,
+    since="0.1",
+    errors=(SessionNotFound, NameTaken),
+    http="PATCH /v1/sessions/{session_id}",
+)
+CLOSE: Final = declare(
+    "session.close",
+    Close,
+    ClosedResult,
+    scope="session:control",
+    effect=D,
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="DELETE /v1/sessions/{session_id}",
+)
+CLOSE_ALL: Final = declare(
+    "session.close_all", CloseAll, ClosedAll, scope="session:admin", effect=D, since="0.1", http="DELETE /v1/sessions"
+)
+KICK: Final = declare(
+    "session.kick",
+    Kick,
+    Done,
+    scope="session:control",
+    effect=M,
+    since="0.1",
+    errors=(SessionNotFound, AttachmentNotFound),
+    http="DELETE /v1/sessions/{session_id}/attachments/{attachment_id}",
+)
+FOLLOW: Final = declare_stream(
+    "session.follow",
+    Follow,
+    Following,
+    scope="session:read",
+    since="0.1",
+    events=(OutputEvent, GapEvent, ResizedEvent, ExitedEvent, OutputClosedEvent),
+    errors=(SessionNotFound,),
+    http="GET /v1/sessions/{session_id}/events",
+)
+ATTACH: Final = declare_channel(
+    "session.attach",
+    Attach,
+    AttachedResult,
+    scope="session:read",
+    since="0.1",
+    errors=(SessionNotFound,),
+    http="GET /v1/sessions/{session_id}/attach",
+)

@@ -43,7 +43,7 @@ class Child(Protocol):
     def pgid(self) -> int: ...
 
     async def pump(self, log: Transcript) -> None:
-        """Move output into `log` until the output is closed (which is not the same as exit). Cancellable at any time."""
+        """Move output into `log` until the output is closed (not the same as exit). Cancellable at any time."""
         ...
 
     async def send_some(self, data: memoryview) -> int:

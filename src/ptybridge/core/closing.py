@@ -38,7 +38,7 @@ async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
             session.child.signal(signal.SIGCONT, whole_session=True)
         sent.append(step.name)
         with trio.move_on_after(KILL_SECONDS if step is signal.SIGKILL else grace):
-            while session.child.survivors():
+            while session.child.survivors():  # noqa: ASYNC110 - processes of others announce nothing
                 await trio.sleep(POLL_SECONDS)
     survivors = session.child.survivors()
     if not survivors:

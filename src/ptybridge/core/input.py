@@ -104,13 +104,16 @@ class InputQueue:
         if self._line_bytes + len(data) <= CANONICAL_LINE_BYTES:
             return 0
         first, *rest = data.replace(b"\r", b"\n").split(b"\n")
-        return max(self._line_bytes + len(first), *(len(line) for line in rest)) if rest else (
-            self._line_bytes + len(first)
+        return (
+            max(self._line_bytes + len(first), *(len(line) for line in rest))
+            if rest
+            else (self._line_bytes + len(first))
         )
 
     async def _wait_raw_mode(self, data: bytes) -> None:
         with trio.move_on_after(RAW_MODE_SECONDS):
-            while (mode := self.child.line_mode()) is not None and mode.canonical:
+            # A terminal does not announce a change of its modes.
+            while (mode := self.child.line_mode()) is not None and mode.canonical:  # noqa: ASYNC110
                 await trio.sleep(RAW_MODE_POLL_SECONDS)
             self._line_bytes = 0  # raw mode has no lines, pipes neither
             return

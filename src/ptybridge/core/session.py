@@ -10,6 +10,7 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+
 import msgspec
 import trio
 

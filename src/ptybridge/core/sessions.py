@@ -155,7 +155,7 @@ class Sessions:
         session.input.set_rate(limits.input_rate)
         self._by_id[session_id] = session
         self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
-        assert self._nursery is not None  # noqa: S101 - checked by `create`
+        assert self._nursery is not None
         # A caller cancelled right here must not leave a child without its supervisor.
         with trio.CancelScope(shield=True):
             await self._nursery.start(self._supervise, session)
@@ -229,13 +229,13 @@ class Sessions:
         self.events.publish(Closed, session.session_id)
         return ended
 
-    async def stop(self, timeout: float) -> None:
-        """End all sessions within `timeout` seconds and start no more."""
+    async def stop(self, within: float) -> None:
+        """End all sessions `within` so many seconds and start no more."""
         self._stopping = True
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(within):
             async with trio.open_nursery() as nursery:
                 for session in self.running():
-                    nursery.start_soon(closing.end, session, "closed", timeout / 4)
+                    nursery.start_soon(closing.end, session, "closed", within / 4)
 
     # -- supervision and housekeeping -----------------------------------------------------------------------
 
@@ -304,6 +304,6 @@ class Sessions:
         oldest_kept = now_ms() - self.limits.exited_retention_ms
         surplus = len(exited) - self.limits.max_exited_sessions
         for at, session in enumerate(exited):
-            if at < surplus or (session.exited_at_ms or 0) < oldest_kept:
-                if len(session.attachments) == 0 and session.output_closed:
-                    nursery.start_soon(self.close, session, 1.5)
+            old = at < surplus or (session.exited_at_ms or 0) < oldest_kept
+            if old and len(session.attachments) == 0 and session.output_closed:
+                nursery.start_soon(self.close, session, 1.5)

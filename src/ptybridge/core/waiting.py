@@ -91,7 +91,12 @@ class _Turn:
         return min([self.deadline, *idle])
 
 
-async def wait_any(session: Session, wanted: list[Wanted], offset: int, timeout: float | None) -> Outcome:
+async def wait_any(
+    session: Session,
+    wanted: list[Wanted],
+    offset: int,
+    timeout: float | None,  # noqa: ASYNC109 - how long it took is part of the answer
+) -> Outcome:
     """Wait until one of `wanted` holds; patterns are looked for from `offset`. Always a checkpoint.
 
     A gap already there at `offset` is skipped; one that opens during the wait ends it. When the output is closed and

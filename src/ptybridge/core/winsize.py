@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 from ptybridge.model import Mode, SizePolicy, WindowSize
 
-
 # Older ones matter only to a reader that far behind, and it gets the newest size anyway.
 KEPT_RESIZES = 256
 

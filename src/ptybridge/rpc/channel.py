@@ -17,9 +17,7 @@ READ_BYTES = 64 * 1024
 class SocketChannel:
     """See `ptybridge.api.endpoint.Channel`. One task sends, one receives; errors of a peer that is gone end both."""
 
-    def __init__(
-        self, stream: trio.SocketStream, answer: Callable[[msgspec.Struct], Awaitable[None]]
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream, answer: Callable[[msgspec.Struct], Awaitable[None]]) -> None:
         self._stream = stream
         self._fd = stream.socket.fileno()
         self._answer = answer

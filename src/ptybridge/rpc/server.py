@@ -10,7 +10,7 @@ import trio
 
 from ptybridge.api.endpoint import Endpoint
 from ptybridge.config import Daemon
-from ptybridge.errors import Denied, TooManyRequests
+from ptybridge.errors import Denied, PtybridgeError, TooManyRequests
 from ptybridge.model import Caller
 from ptybridge.rpc.connection import Connection
 from ptybridge.rpc.listener import peer
@@ -72,7 +72,7 @@ class Server:
 
     async def _admit(self, stream: trio.SocketStream) -> None:
         pid, uid = peer(stream.socket)
-        refusal: Exception | None = None
+        refusal: PtybridgeError | None = None
         if uid != os.geteuid():
             log.warning("refused a connection of uid %d (pid %d)", uid, pid)
             refusal = Denied("this daemon belongs to another user")

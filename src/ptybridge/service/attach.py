@@ -192,9 +192,7 @@ class _Attached:
             self.painter.forget()
             return
         await self.channel.send(
-            frames.encode(
-                frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture)
-            )
+            frames.encode(frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture))
         )
         self.attachment.sent_offset = offset
 
@@ -309,6 +307,4 @@ class _Attached:
             await self._tell_error(exc)
 
     async def _tell_error(self, exc: PtybridgeError) -> None:
-        await self.channel.send(
-            frames.encode(frames.Error(code=exc.code, message=exc.message, hint=exc.hint))
-        )
+        await self.channel.send(frames.encode(frames.Error(code=exc.code, message=exc.message, hint=exc.hint)))

@@ -167,5 +167,3 @@ def _expected(operation: AnyOperation) -> str:
     if operation.params is NoParams or not operation.params.__struct_fields__:
         return f"{operation.name} takes no parameters"
     return f"{operation.name} takes {', '.join(operation.params.__struct_fields__)}"
-
-

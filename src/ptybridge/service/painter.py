@@ -38,6 +38,6 @@ class Painter:
         if not parts and cursor == self._cursor:
             return offset, b""
         self._shown, self._size, self._cursor = rows, size, cursor
-        row, col, visible = cursor
-        place = b"\x1b[%d;%dH" % (row + 1, col + 1)
+        at_row, at_col, visible = cursor
+        place = b"\x1b[%d;%dH" % (at_row + 1, at_col + 1)
         return offset, b"".join((_BEGIN, *parts, place, b"\x1b[?25h" if visible else b"", _END))

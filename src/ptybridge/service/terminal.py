@@ -271,4 +271,3 @@ def _condition(one: api.Condition) -> waiting.Wanted:
     if one.regex:
         raise InvalidParams("`regex` qualifies `pattern` and means nothing without it")
     return waiting.Wanted(exit=one.exit, idle=seconds(one.idle_ms), screen=one.screen)
-
