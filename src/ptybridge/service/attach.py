@@ -11,7 +11,7 @@ import secrets
 
 import trio
 
-from ptybridge.api import session as api
+from ptybridge.api import attach as api
 from ptybridge.api.endpoint import Channel
 from ptybridge.core.eventlog import now_ms
 from ptybridge.core.replies import ReplyFilter

@@ -2,8 +2,8 @@
 
 import trio
 
+from ptybridge.api import attach as api
 from ptybridge.api import event as event_api
-from ptybridge.api import session as api
 from ptybridge.api.endpoint import EventSink
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions

@@ -7,7 +7,7 @@ from typing import Literal
 
 import trio
 
-from ptybridge.api import session as api
+from ptybridge.api import terminal as api
 from ptybridge.core import waiting
 from ptybridge.core.matching import strip_escapes
 from ptybridge.core.session import Session
