@@ -1,0 +1,81 @@
+"""Reaches a daemon's socket, and makes sure that it is this user's daemon that answers.
+
+How it works: somebody else could have put a socket, a link or a directory of theirs where ours belongs, to read
+what we send. So the path is looked at without following links before connecting, and then the kernel is asked who
+listens at the other end, which no path can forge.
+"""
+
+import os
+import socket
+import stat
+import struct
+import time
+from typing import Final
+
+from ptybridge.errors import DaemonUnreachable, UnsafePath
+
+# A full backlog answers EAGAIN at once instead of waiting (unix(7)), so we come again after this long.
+RETRY_SECONDS: Final = 0.02
+# struct xucred of BSD and macOS: u_int version, uid_t uid, …; SOL_LOCAL is 0, LOCAL_PEERCRED 1.
+_XUCRED_BYTES: Final = 76
+
+
+def dial(path: str, timeout: float) -> socket.socket:
+    """Return a blocking socket connected to this user's daemon.
+
+    Raises `DaemonUnreachable` when nobody answers there within `timeout` seconds, `UnsafePath` when it is not ours.
+    """
+    check_path(path)
+    deadline = time.monotonic() + timeout
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        while True:
+            try:
+                sock.connect(path)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise DaemonUnreachable(f"the daemon on {path} accepts no connections") from None
+                time.sleep(RETRY_SECONDS)
+            except (FileNotFoundError, ConnectionRefusedError) as exc:
+                raise DaemonUnreachable(f"no daemon listens on {path}") from exc
+            except TimeoutError as exc:
+                raise DaemonUnreachable(f"the daemon on {path} does not answer") from exc
+            except OSError as exc:
+                raise DaemonUnreachable(f"cannot connect to {path}: {exc.strerror}") from exc
+        check_peer(sock, path)
+        sock.settimeout(None)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def check_path(path: str) -> None:
+    """Raise `UnsafePath` unless `path` is a socket of ours in a directory only we can enter."""
+    directory = os.path.dirname(path) or "."
+    try:
+        found = os.lstat(directory)
+        there = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise DaemonUnreachable(f"no daemon listens on {path}") from exc
+    except OSError as exc:
+        raise UnsafePath(f"cannot look at {path}: {exc.strerror}") from exc
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise UnsafePath(
+            f"{directory} is not a directory that only you can enter; nothing was sent to the socket in it",
+            hint=f"chmod 700 {directory}, or choose another socket path",
+        )
+    if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
+        raise UnsafePath(f"{path} is no socket of yours; nothing was sent to it", hint="remove it")
+
+
+def check_peer(sock: socket.socket, path: str) -> None:
+    """Raise `UnsafePath` unless the process that listens at the other end is this user's."""
+    if hasattr(socket, "SO_PEERCRED"):
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    else:
+        _, uid = struct.unpack_from("2I", sock.getsockopt(0, 1, _XUCRED_BYTES))
+    if uid != os.geteuid():
+        raise UnsafePath(f"the daemon on {path} belongs to another user (uid {uid}); nothing was sent to it")
