@@ -43,11 +43,12 @@ class PipesChild:
         """Move both outputs into `log` until all their writers have closed them."""
         # A quarter: a small ring should not be emptied to make room for a read that delivers little.
         want = min(_READ_BYTES, log.ring.capacity // 4)
+        turn = trio.Lock()
         async with trio.open_nursery() as nursery:
             for stream, fd in self._outputs.items():
 
                 async def follow(fd: int = fd, stream: int = stream) -> None:
-                    await pump(fd, log, want=want, pace=self._pace, session=self, stream=stream)
+                    await pump(fd, log, want=want, pace=self._pace, session=self, stream=stream, turn=turn)
 
                 nursery.start_soon(follow)
 

@@ -24,7 +24,7 @@ from ptybridge.backends.spawn import find_program, out_of_terminals, quiet_fork,
 from ptybridge.backends.stream import close_fd, pump, write_nowait, write_some
 from ptybridge.core.child import ChildSpec, LineMode
 from ptybridge.core.transcript import Transcript
-from ptybridge.errors import SpawnFailed
+from ptybridge.errors import InputClosed, SpawnFailed
 from ptybridge.keeper.ring import Ring
 from ptybridge.model import Backend, ExitStatus, WindowSize
 
@@ -44,23 +44,27 @@ class PtyChild:
         self._process = process
         self._pty_fd = pty_fd
         self._pace = pace
+        self._ended = False
 
     async def pump(self, log: Transcript) -> None:
         """Move output into `log` until the last process has closed the terminal."""
         await pump(self._pty_fd, log, want=_READ_BYTES, pace=self._pace, session=self)
+        # Linux goes on accepting input for a terminal that nobody can read any more.
+        self._ended = True
 
     async def send_some(self, data: memoryview) -> int:
         """Write what fits, waiting for room."""
-        self._pace.note(self)
+        self._note_input()
         return await write_some(self._pty_fd, data)
 
     def send_nowait(self, data: bytes) -> int:
         """Write what fits right now."""
-        self._pace.note(self)
+        self._note_input()
         return write_nowait(self._pty_fd, data)
 
     async def close_input(self) -> None:
         """Type the terminal's end-of-file character, which ends input only at the start of a line."""
+        self._note_input()
         await write_some(self._pty_fd, terminal.eof_character(self._pty_fd))
 
     def resize(self, size: WindowSize) -> None:
@@ -98,6 +102,11 @@ class PtyChild:
         self._process.close()
         self._pace.forget(self)
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _note_input(self) -> None:
+        if self._ended:
+            raise InputClosed
+        self._pace.note(self)
 
 
 async def spawn(spec: ChildSpec, pace: Pace | None = None) -> PtyChild:
@@ -152,9 +161,11 @@ def _fork(spec: ChildSpec, program: str) -> tuple[int, int]:
     except OSError as exc:
         for birth in births:
             _abandon(*birth)
+        # Before descriptors become free again, which might hide the reason.
+        reason = _why_no_fork(spec, exc)
         if not births:
             _close_forgotten(exc)
-        raise _why_no_fork(spec, exc) from exc
+        raise reason from exc
     return births[0]
 
 

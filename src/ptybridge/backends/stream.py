@@ -6,6 +6,7 @@ read and waiting before each read halves the throughput. Bytes go straight from 
 
 import errno
 import os
+import select
 
 import trio
 
@@ -14,19 +15,25 @@ from ptybridge.core.transcript import INLINE_BYTES, Transcript
 from ptybridge.errors import InputClosed
 
 
-async def pump(fd: int, log: Transcript, *, want: int, pace: Pace, session: object, stream: int = 0) -> None:
+async def pump(
+    fd: int, log: Transcript, *, want: int, pace: Pace, session: object, stream: int = 0, turn: trio.Lock | None = None
+) -> None:
     """Move what `fd` delivers into `log` until its end. Cancellable at any time without losing a byte.
 
     `want` is how much to ask for in one read: that much of the oldest output is given up as soon as the ring is full,
-    so it should not exceed what one read can deliver. `session` is how `pace` knows us.
+    so it should not exceed what one read can deliver. `session` is how `pace` knows us. Pumps into the same log share
+    a `turn` for waiting until there is room, because a transcript wakes one writer only.
     """
+    turn = turn or trio.Lock()
     ring = log.ring
     while True:
         for _ in range(pace.batch(session)):
             before = ring.end
             room = ring.reserve(want, log.floor())
             if room == 0:
-                await log.wait_room()
+                async with turn:
+                    if ring.reserve(want, log.floor()) == 0:
+                        await log.wait_room()
                 break
             try:
                 count = os.readv(fd, ring.views(before, room))
@@ -75,6 +82,9 @@ async def write_some(fd: int, data: bytes | memoryview) -> int:
             await trio.lowlevel.wait_writable(fd)
         except trio.ClosedResourceError as exc:
             raise InputClosed from exc
+        if _hung_up(fd):
+            # A full terminal without processes would be "writable" and "full" in turns for ever.
+            raise InputClosed
     await trio.lowlevel.cancel_shielded_checkpoint()
     return count
 
@@ -83,3 +93,9 @@ def close_fd(fd: int) -> None:
     """Close a descriptor other tasks may be waiting on: they get `trio.ClosedResourceError`, not a recycled fd."""
     trio.lowlevel.notify_closing(fd)
     os.close(fd)
+
+
+def _hung_up(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))

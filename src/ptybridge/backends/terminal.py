@@ -3,7 +3,7 @@
 All of it is non-blocking, and answers None (or does nothing) once the terminal has ended.
 """
 
-import errno
+import contextlib
 import fcntl
 import os
 import select
@@ -34,15 +34,16 @@ def prepare(fd: int, *, echo: bool) -> None:
 
 def set_size(fd: int, size: WindowSize) -> None:
     """Set the size; the kernel sends SIGWINCH to the foreground group if it has changed."""
-    try:
+    if fd < 0:
+        return
+    with contextlib.suppress(OSError):  # the last process is gone: EIO
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.cols, 0, 0))
-    except OSError as exc:
-        if exc.errno not in (errno.EIO, errno.ENOTTY):
-            raise
 
 
 def line_mode(fd: int) -> LineMode | None:
     """Return the line discipline's state."""
+    if fd < 0:
+        return None
     try:
         flags = termios.tcgetattr(fd)[_LFLAG]
     except termios.error:
@@ -74,6 +75,7 @@ def _flow_stopped(fd: int) -> bool:
     # Linux has no question for "is output stopped (^S)?", but a stopped pty has no room for output while nothing
     # waits to be read from it (pty_write_room in drivers/tty/pty.c), and that can be polled on the child's side.
     # Opening it for a moment is harmless: an end of output is seen again when it is closed.
+    # A terminal may be opened by nobody else (TIOCEXCL): then it is not known, and "no" is the usual answer.
     try:
         peer = fcntl.ioctl(fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
