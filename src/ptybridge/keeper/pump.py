@@ -116,7 +116,7 @@ class Pump:
             raise
         size = self._empty(flow, stream) if taken else 0
         journal[_OWNER] = 0
-        return self._progress(flow, stream, size, state)
+        return _progress(flow, stream, size, state)
 
     def recover(self, find: Callable[[int], Flow | None]) -> None:
         """Finish the step in which a pump was killed, if there is one. Idempotent.
@@ -217,14 +217,12 @@ class Pump:
                 raise
             size = 0
         _publish(flow, stream, begin, size)
-        return self._progress(flow, stream, size, State.MORE if size else State.ENDED)
+        return _progress(flow, stream, size, State.MORE if size else State.ENDED)
 
-    def _progress(self, flow: Flow, stream: int, size: int, state: State) -> Progress:
-        if state is State.ENDED:
-            flow.open[stream] = False
-            if not any(flow.open):
-                flow.ring.eof = True
-        return Progress(size, state)
+
+def end_output(flow: Flow, stream: int) -> Progress:
+    """Give up an output that cannot be read, as if it had ended."""
+    return _progress(flow, stream, 0, State.ENDED)
 
 
 def can_splice() -> bool:
@@ -251,3 +249,11 @@ def _publish(flow: Flow, stream: int, begin: int, size: int) -> None:
     if flow.segments is not None:
         flow.segments.record(stream, begin, size)
     flow.ring.commit(begin + size - flow.ring.end)
+
+
+def _progress(flow: Flow, stream: int, size: int, state: State) -> Progress:
+    if state is State.ENDED:
+        flow.open[stream] = False
+        if not any(flow.open):
+            flow.ring.eof = True
+    return Progress(size, state)
