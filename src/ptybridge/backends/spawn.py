@@ -19,7 +19,7 @@ from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
 # As execvp(3) does when PATH is unset.
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # The daemon may raise its own limit; programs that use select(2) break above 1024, so children get the first one.
-INHERITED_NOFILE: Final = resource.getrlimit(resource.RLIMITINHERITED_NOFILE)[0]
+INHERITED_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def find_program(name: str, env: Mapping[str, str], cwd: str) -> str:
@@ -81,6 +81,6 @@ def reset_child() -> None:
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    soft, hard = resource.getrlimit(resource.RLIMITINHERITED_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft > INHERITED_NOFILE:
-        resource.setrlimit(resource.RLIMITINHERITED_NOFILE, (INHERITED_NOFILE, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (INHERITED_NOFILE, hard))
