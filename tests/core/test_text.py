@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptybridge.core.text import MAX_LABEL_BYTES, Utf8Cutter, printable, validate_label
+from ptybridge.core.text import MAX_LABEL_BYTES, EscapeStripper, Utf8Cutter, printable, strip_escapes, validate_label
 from ptybridge.errors import InvalidParams
 
 NEAR_UTF8 = st.lists(
@@ -36,6 +36,76 @@ def test_unfinished_character_is_held_back_until_the_end() -> None:
     assert Utf8Cutter.split("a€".encode()[:3], final=False) == ("a", 2, False)
     assert Utf8Cutter.split("a€".encode()[:3], final=True) == ("a�", 0, True)
     assert Utf8Cutter.split(b"", final=False) == ("", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b"a\x1b[1;31mb\x1b[0mc", b"abc"),
+        (b"a\x1b[?2004hb\x1b[4:3mc\x1b[2 qd\x1b[>4;1me", b"abcde"),
+        (b"a\x1b]0;title\x07b\x1b]8;;http://x\x1b\\c", b"abc"),
+        (b"a\x1bP1$r0m\x07more\x1b\\b\x1bXsos\x1b\\c\x1b^pm\x1b\\d\x1b_Gapc\x1b\\e", b"abcde"),
+        (b"a\x1b(Bb\x1b#8c\x1b7d\x1b=e\x1bcf\x1b%Gg", b"abcdefg"),
+        (b"a\x1bktitle\x1b\\b", b"ab"),
+        (b"a\x1b]0;x\x1b[1mb", b"ab"),
+        (b"a\x1b]0;x\x18b\x1b[3\x18c\x1b\x18d", b"abcd"),
+        (b"a\x1b\x1b[mb", b"ab"),
+        (b"a\x1b[3\x1b[mb", b"ab"),
+        (b"a\x1b[3\nb", b"a\nb"),
+        ("a\x1b[3éb\x1bé\x1b(é".encode(), "aéb\xe9\xe9".encode()),
+        (b"a\r\nb\rc\td\be\x07f\x0e\x0fg\x00\x7fh", b"a\nb\rc\td\befgh"),
+        ("a\x85\x9b1mb°é\x80".encode(), "a1mb°é".encode()),
+        (b"a\x9b\x80b\xc2", b"a\x9b\x80b\xc2"),
+        (b"a\r", b"a\r"),
+        (b"a\x1b[12", b"a"),
+        (b"a\x1b]0;never ending\n\x07", b"a"),
+        (b"a\x1bPnever ending\n\x07", b"a"),
+    ],
+)
+def test_escapes_go_and_text_stays(data: bytes, plain: bytes) -> None:
+    assert strip_escapes(data) == plain
+
+
+PIECES = [
+    b"\x1b",
+    b"[",
+    b"]",
+    b"P",
+    b"k",
+    b"(",
+    b"\\",
+    b"\x07",
+    b"\x18",
+    b"m",
+    b"0",
+    b"\r",
+    b"\n",
+    b"\xc2",
+    b"\x9c",
+    b" ",
+]
+TERMINAL_BYTES = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
+
+
+@given(TERMINAL_BYTES, st.lists(st.integers(1, 5)))
+def test_no_cut_changes_what_is_stripped(data: bytes, sizes: list[int]) -> None:
+    stripper = EscapeStripper()
+    runs: list[tuple[int, bytes]] = []
+    start = 0
+    for size in [*sizes, len(data)]:
+        runs += stripper.feed(1000 + start, data[start : start + size])
+        start = min(start + size, len(data))
+    assert b"".join(run for _, run in runs) + stripper.flush() == strip_escapes(data)
+    assert all(data[offset - 1000 :].startswith(run) for offset, run in runs)
+
+
+def test_unfinished_sequences_cost_linear_time_and_no_memory() -> None:
+    for head in (b"\x1b]0;", b"\x1bP", b"\x1b[", b"\x1b(", b""):
+        for filler in (b"1", b"\x1b", b"\x1b]", b"\x1b[", b"\r", b" "):
+            stripper = EscapeStripper()
+            stripper.feed(0, head)
+            for at in range(10):
+                stripper.feed(len(head) + at * 10_000 * len(filler), filler * 10_000)
 
 
 @given(st.text(st.characters() | st.sampled_from("\x1b\x9b\n\u202e\u2028"), max_size=30), st.integers(1, 20))
