@@ -64,7 +64,8 @@ class Session(Section, frozen=True):
     cols: Cols = 120
     rows: Rows = 30
     max_output_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 30)] = 1 << 20
-    scrollback_lines: Lines = 10_000
+    # What tmux keeps too; a flood is parsed the faster the fewer lines of it can remain.
+    scrollback_lines: Lines = 2000
     linger_ms: Milliseconds = 500
     window_size_policy: SizePolicy = "latest"
 

@@ -1,7 +1,8 @@
 """Keeps a session's screen model level with its transcript without slowing the transcript down.
 
 How it works: a little output is parsed at once. A flood is parsed in large blocks in a worker thread (the emulator
-releases the GIL), because parsing every chunk as it comes would cost half the throughput. The transcript's writer may
+releases the GIL) that leaves out what has no lasting effect, because parsing every chunk as it comes would cost half
+the throughput. The transcript's writer may
 not overwrite what is not yet parsed, so the model is exact. Resizes carry the offset they happened at and are applied
 just there, however late the parser is.
 """
@@ -17,8 +18,6 @@ from ptybridge.model import WindowSize
 
 # Parsing this much takes ~0.1 ms; more goes to a thread.
 INLINE_BYTES = 16 * 1024
-# Large enough to make the hop to a thread (~0.1 ms) cheap, small enough for the smallest ring.
-BLOCK_BYTES = 256 * 1024
 # While a flood goes on the model may lag this long; a snapshot that is asked for catches up first.
 FLOOD_LAG_SECONDS = 0.02
 
@@ -57,10 +56,10 @@ class ScreenFollower:
             await self.catch_up()
 
     async def _let_flood_gather(self) -> None:
-        block = min(BLOCK_BYTES, self.log.ring.capacity // 4)
         reader = self.log.reader(self.screen.offset)
         with trio.move_on_after(FLOOD_LAG_SECONDS):
-            await reader.wait(block)
+            # The larger the block the more of it can be left out; the other half keeps the writer going meanwhile.
+            await reader.wait(self.log.ring.capacity // 2)
 
     async def catch_up(self) -> None:
         """Parse everything up to the transcript's end as it is at this call. Checkpoint."""
@@ -76,13 +75,13 @@ class ScreenFollower:
         self._apply_resizes()
         if self._resizes:
             target = min(target, self._resizes[0][0])
-        offset, data = self.log.read(screen.offset, min(BLOCK_BYTES, target - screen.offset))
+        offset, data = self.log.read(screen.offset, target - screen.offset)
         if offset > screen.offset:
             screen.offset = offset  # only after a restart without the lost bytes: go on with what there is
         if len(data) <= INLINE_BYTES:
             screen.feed(data)
         else:
-            await trio.to_thread.run_sync(screen.feed, data, limiter=self._limiter)
+            await trio.to_thread.run_sync(screen.skim, data, limiter=self._limiter)
         self.log.floor_moved()
 
     def _apply_resizes(self) -> None:

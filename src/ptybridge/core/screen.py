@@ -7,7 +7,7 @@ the emulator. Nothing here is a checkpoint; a question waits at most for the blo
 from threading import Lock
 from typing import Self
 
-from ptybridge.core import screen_render, screen_snapshot
+from ptybridge.core import screen_render, screen_snapshot, skipping
 from ptybridge.core.emulator import Emulator, Format, Region, ScreenEvent, ScreenModes, printable
 from ptybridge.core.screen_html import to_html
 from ptybridge.core.screen_rows import separate_rows
@@ -25,6 +25,7 @@ class Screen:
 
         self.offset = offset
         self._lock = Lock()
+        self._scrollback_lines = scrollback_lines
         self._emulator: Emulator = GhosttyEmulator(size, scrollback_lines)
 
     @classmethod
@@ -54,6 +55,20 @@ class Screen:
         with self._lock:
             self._emulator.write(data)
             self.offset += len(data)
+
+    def skim(self, data: bytes) -> None:
+        """As `feed`, but leave out what can have no effect that lasts to its end (see `core.skipping`)."""
+        piece = skipping.cut(data, self.size.rows * 2 + self._scrollback_lines)
+        if piece is None:
+            self.feed(data)
+            return
+        begin, end = piece
+        self.feed(data[:begin])
+        with self._lock:
+            plain = not self._emulator.extra("margins")
+        self.feed(data[end:] if plain else data[begin:])
+        if plain:
+            self.offset += end - begin
 
     def resize(self, size: WindowSize) -> None:
         """Change the size; the primary screen's wrapped lines are wrapped anew."""
@@ -152,5 +167,7 @@ class Screen:
         if format == "text":
             texts = self._emulator.format(region, "text").decode("utf-8", "replace").split("\n")
             return [text.rstrip(" ") for text in texts] + [""] * (rows - len(texts))
-        return [to_html(row) if format == "html" else row.decode("utf-8", "replace")
-                for row in separate_rows(self._emulator, region)]
+        return [
+            to_html(row) if format == "html" else row.decode("utf-8", "replace")
+            for row in separate_rows(self._emulator, region)
+        ]

@@ -124,7 +124,8 @@ class _Attached:
         """Send until the session has ended and everything is out, or the attachment is told to leave."""
         session = self.session
         if self.params.offset is None:
-            await self._snapshot()
+            lines = self.params.scrollback_lines
+            await self._snapshot(DEFAULT_SCROLLBACK if lines is None else lines)
         else:
             self.reader.offset = self.params.offset
             self.attachment.replies_from = session.log.end
@@ -143,8 +144,7 @@ class _Attached:
                 await self._send_exit()
                 continue
             if session.log.closed and told_exit:
-                await self._linger_after_exit()
-                return
+                return  # what was sent stays readable for the client after the connection's end
             await self._wait()
 
     async def _wait(self) -> None:
@@ -176,15 +176,17 @@ class _Attached:
         await self.channel.send(frames.output_head(offset, len(data)), data)
         self.attachment.sent_offset = offset + len(data)
 
-    async def _snapshot(self) -> None:
-        """Send the exact screen and go on from its offset; a client of another size gets a picture."""
+    async def _snapshot(self, scrollback_lines: int = 0) -> None:
+        """Send the exact screen and go on from its offset; a client of another size gets a picture.
+
+        Scrollback goes out once, at the beginning: a terminal would add it to its own each time.
+        """
         session = self.session
         await session.follower.catch_up()
         self.sizes_seen = session.sizes.count
         screen = session.follower.screen
         self.attachment.rendered = self._mismatched()
-        lines = self.params.scrollback_lines
-        offset, picture = screen.capture(DEFAULT_SCROLLBACK if lines is None else lines)
+        offset, picture = screen.capture(scrollback_lines)
         self.reader.offset = offset
         self.attachment.replies_from = offset
         await self._tell_size()
@@ -240,11 +242,6 @@ class _Attached:
                 )
             )
         )
-
-    async def _linger_after_exit(self) -> None:
-        """Let the client read what is on its way: it goes by itself when it has seen the exit."""
-        with trio.move_on_after(5):
-            await self.leaving.wait()
 
     # -- from the client ------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Dispatcher:
             answer: msgspec.Struct = bound.handler(caller, decoded)
         except Exception as exc:
             raise self._failed(bound, caller, exc) from exc
-        self._succeeded(bound, caller, decoded)
+        self._succeeded(bound, caller, decoded, answer)
         return answer
 
     async def call(self, caller: Caller, method: str, params: msgspec.Raw | None) -> msgspec.Struct:
@@ -104,7 +104,7 @@ class Dispatcher:
                 answer = await answer
         except Exception as exc:
             raise self._failed(bound, caller, exc) from exc
-        self._succeeded(bound, caller, decoded)
+        self._succeeded(bound, caller, decoded, answer)
         result: msgspec.Struct = answer
         return result
 
@@ -121,7 +121,7 @@ class Dispatcher:
 
     async def _run(self, bound: _Bound, caller: Caller, params: msgspec.Raw | None, peer: object) -> Any:
         decoded = self._prepare(bound, caller, params)
-        self._succeeded(bound, caller, decoded)
+        self._succeeded(bound, caller, decoded, None)
         handler: Callable[..., Awaitable[Any]] = bound.handler
         try:
             return await handler(caller, decoded, peer)
@@ -157,9 +157,11 @@ class Dispatcher:
             audit.info("%s by %s (%s) refused: %s", name, caller.principal, caller.connection_id, exc.code)
         return exc
 
-    def _succeeded(self, bound: _Bound, caller: Caller, decoded: msgspec.Struct) -> None:
+    def _succeeded(
+        self, bound: _Bound, caller: Caller, decoded: msgspec.Struct, answer: msgspec.Struct | None
+    ) -> None:
         if bound.audited:
-            session_id = getattr(decoded, "session_id", "-")
+            session_id = getattr(decoded, "session_id", getattr(answer, "session_id", "-"))
             audit.info("%s %s by %s (%s)", bound.operation.name, session_id, caller.principal, caller.connection_id)
 
 

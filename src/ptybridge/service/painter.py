@@ -33,8 +33,7 @@ class Painter:
             self._shown = None
         for at, row in enumerate(rows):
             if self._shown is None or self._shown[at] != row:
-                # Erased first: erasing behind a full row would take its last cell.
-                parts.append(b"\x1b[%d;1H\x1b[0m\x1b[K%b\x1b[0m" % (at + 1, row))
+                parts.append(b"\x1b[%d;1H%b\x1b[0m" % (at + 1, row))
         if not parts and cursor == self._cursor:
             return offset, b""
         self._shown, self._size, self._cursor = rows, size, cursor
