@@ -54,6 +54,9 @@ class FakeChild:
         """Close the terminal, as the last process that holds it does."""
         self._output_closed = True
         self._wake()
+        # Who waits to write finds out that nobody reads.
+        made, self._room_made = self._room_made, trio.Event()
+        made.set()
 
     def exit(self, code: int = 0, *, signal: str | None = None, close_output: bool = True) -> None:
         """End the program; with `close_output` False something else still holds its terminal."""

@@ -1,0 +1,197 @@
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ptybridge.backends.spawn import quiet_fork
+from ptybridge.core import procinfo
+from ptybridge.core.procinfo import ForegroundProcess, is_blocked_reading_terminal, process_stat
+
+PATIENCE_SECONDS = 20.0
+POLL = "import select; p = select.poll(); p.register({fd}, select.POLLIN); p.poll()"
+EPOLL = "import select; p = select.epoll(); p.register(0, select.EPOLLIN); p.poll()"
+THREAD = "import threading, time; threading.Thread(target=input, daemon=True).start(); time.sleep(1000)"
+
+Start = Callable[..., tuple[int, int]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a program behind a terminal; gives its pid and the terminal's descriptor."""
+    started: list[tuple[int, int]] = []
+
+    def spawn(*argv: str) -> tuple[int, int]:
+        with quiet_fork():
+            pid, fd = pty.fork()
+        if pid == 0:
+            try:
+                os.execvpe(argv[0], argv, os.environ | {"TERM": "xterm"})
+            finally:
+                os._exit(127)
+        started.append((pid, fd))
+        return pid, fd
+
+    yield spawn
+    for pid, fd in started:
+        for member in procinfo.session_members(pid):
+            os.kill(member, signal.SIGKILL)
+        os.close(fd)
+        os.waitpid(pid, 0)
+
+
+def becomes(condition: Callable[[], bool]) -> bool:
+    """Poll: nothing tells when another process falls asleep."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def waits(fd: int, session_id: int) -> bool | None:
+    return is_blocked_reading_terminal(os.tcgetpgrp(fd), session_id)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["cat"],
+        ["bash", "--norc"],
+        ["dash"],
+        ["zsh", "-f"],
+        ["fish", "-N"],
+        ["bash", "-c", "read x"],
+        ["vim", "-u", "NONE"],
+        ["less", "/etc/passwd"],
+        ["sh", "-c", "ls -l /usr/bin | less"],
+        [sys.executable, "-c", "input()"],
+        [sys.executable, "-c", "import select; select.select([0], [], [])"],
+        [sys.executable, "-c", POLL.format(fd=0)],
+        [sys.executable, "-c", EPOLL],
+        [sys.executable, "-c", THREAD],
+    ],
+    ids=lambda argv: " ".join(argv[:3])[-40:],
+)
+def test_a_program_at_its_prompt_waits_for_input(start: Start, argv: list[str]) -> None:
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"{argv[0]} is not installed")
+    pid, fd = start(*argv)
+    assert becomes(lambda: waits(fd, pid) is True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sleep", "1000"],
+        ["sh", "-c", "sleep 1000; true"],
+        ["sh", "-c", "while :; do :; done"],
+        # Polls its standard output, which is the terminal, for errors.
+        ["tail", "-f", "/etc/passwd"],
+        [sys.executable, "-c", "import socket; a, b = socket.socketpair(); a.recv(1)"],
+        [sys.executable, "-c", "import os; r, w = os.pipe(); os.read(r, 1)"],
+    ],
+    ids=lambda argv: " ".join(argv[:3])[-40:],
+)
+def test_a_program_that_waits_for_something_else_does_not(start: Start, argv: list[str]) -> None:
+    pid, fd = start("sh", "-c", 'echo ready; exec "$@"', "sh", *argv)
+    assert os.read(fd, 100) == b"ready\r\n"
+    name = Path(argv[0]).name
+    assert becomes(lambda: (stat := process_stat(pid)) is not None and stat.name.startswith(name[:6]))
+    # It takes a moment to get where it waits; until then it reads no terminal either.
+    for _ in range(50):
+        assert waits(fd, pid) is False
+        time.sleep(0.002)
+
+
+def test_a_shell_stops_waiting_while_a_job_runs(start: Start) -> None:
+    pid, fd = start("bash", "--norc")
+    assert becomes(lambda: waits(fd, pid) is True)
+    os.write(fd, b"sleep 1000\n")
+    assert becomes(lambda: waits(fd, pid) is False)
+    found = procinfo.foreground(os.tcgetpgrp(fd))
+    assert found is not None
+    assert (found.name, found.command) == ("sleep", ["sleep", "1000"])
+    assert found.pid != pid
+    os.write(fd, b"\x03")
+    assert becomes(lambda: waits(fd, pid) is True)
+
+
+def test_another_sessions_group_does_not_wait(start: Start) -> None:
+    pid, fd = start("cat")
+    assert becomes(lambda: waits(fd, pid) is True)
+    assert waits(fd, pid + 1) is None
+
+
+def test_what_cannot_be_seen_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(procinfo, "PROC", tmp_path / "none")
+    assert is_blocked_reading_terminal(os.getpgrp(), os.getsid(0)) is None
+    assert procinfo.foreground(os.getpgrp()) is None
+    assert procinfo.session_members(os.getsid(0)) == []
+    assert procinfo.process_start_time(os.getpid()) is None
+    assert procinfo.process_command(os.getpid()) == []
+
+
+def test_wchan_decides_when_the_system_call_is_hidden(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under Yama's ptrace_scope for children of the keeper."""
+    pid, fd = start("cat")
+    assert becomes(lambda: waits(fd, pid) is True)
+    real = Path.read_text
+
+    def read_text(path: Path) -> str:
+        if path.name == "syscall":
+            raise PermissionError
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert waits(fd, pid) is True
+
+
+def test_names_may_contain_anything(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    with subprocess.Popen([program, "1000"], start_new_session=True) as process:
+        stat = process_stat(process.pid)
+        command = procinfo.process_command(process.pid)
+        members = procinfo.session_members(process.pid)
+        process.kill()
+    assert stat is not None
+    assert (stat.name, stat.ppid, stat.pgid, stat.session_id) == (program.name, os.getpid(), process.pid, process.pid)
+    assert command == [str(program), "1000"]
+    assert members == [process.pid]
+
+
+def test_a_zombie_is_no_member() -> None:
+    process = subprocess.Popen(["true"], start_new_session=True)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    stat = process_stat(process.pid)
+    assert stat is not None
+    assert not stat.alive
+    assert procinfo.session_members(process.pid) == []
+    assert procinfo.foreground(process.pid) is None
+    process.wait()
+
+
+def test_a_pipelines_oldest_member_speaks_when_the_leader_is_gone(start: Start) -> None:
+    _, fd = start("bash", "--norc", "-m", "-c", "true | sleep 1000")
+    expected = ["sleep", "1000"]
+
+    def found() -> ForegroundProcess | None:
+        return procinfo.foreground(os.tcgetpgrp(fd))
+
+    assert becomes(lambda: (process := found()) is not None and process.command == expected)
+
+
+def test_start_times_tell_processes_apart() -> None:
+    mine = procinfo.process_start_time(os.getpid())
+    init = procinfo.process_start_time(1)
+    assert mine is not None
+    assert init is not None
+    assert init <= mine
