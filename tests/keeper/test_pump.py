@@ -1,6 +1,5 @@
 """The pump: exact at every point where it can be killed, and the answers of a step."""
 
-import contextlib
 import fcntl
 import os
 import random
@@ -77,13 +76,14 @@ class World:
         pid = os.fork()
         if pid == 0:
             code = 1
-            with contextlib.suppress(BaseException):
+            try:
                 fuse = Fuse(moment)
                 pump, flow = Pump(*self.pump.fds), self.flow()
                 _arm(pump, flow, fuse, short=short)
                 act(pump, flow)
                 code = 0
-            os._exit(code)
+            finally:
+                os._exit(code)
         status = os.waitpid(pid, 0)[1]
         assert status in (0, signal.SIGKILL)
         return status == 0

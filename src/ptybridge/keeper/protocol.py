@@ -225,7 +225,7 @@ def _decode(text: bytes, fds: list[int]) -> dict[str, Any]:
                 body = json.loads(os.pread(large, size, 0))
             finally:
                 os.close(large)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeeperError("protocol", f"not JSON: {error}") from error
     if not isinstance(body, dict):
         raise KeeperError("protocol", "not an object")

@@ -181,10 +181,9 @@ def _start_in_child(path: str, program: Program, stdio: tuple[int, int, int], re
         os.closerange(3, report)
         os.closerange(report + 1, min(1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
         _become(path, program)
-    except ValueError as error:
-        os.write(report, str(error).encode(errors="replace")[:100])
-    except BaseException:
-        os.write(report, str(errno.EAGAIN).encode())
+    except (ValueError, OSError) as error:
+        text = str(error.errno) if isinstance(error, OSError) else str(error)
+        os.write(report, text.encode(errors="replace")[:100])
     finally:
         os._exit(os.EX_OSERR)
 

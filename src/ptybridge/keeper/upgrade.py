@@ -6,7 +6,6 @@ and then fails would be fatal. Then the descriptors are made inheritable and the
 children stay ours. If execve itself fails, we are still there and say so.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -177,9 +176,12 @@ def _start_check(argv: list[str], state: int) -> int:
     """Run `argv --check` in a process that ends by itself, by an alarm at the latest. Returns its pid."""
     pid = os.fork()
     if pid == 0:
-        with contextlib.suppress(BaseException):
+        try:
             signal.alarm(_CHECK_SECONDS)  # survives exec
             os.set_inheritable(state, True)
             os.execvp(argv[0], [*argv, "--check", str(state)])
-        os._exit(os.EX_OSERR)
+        except OSError as error:
+            log(f"upgrade: {argv[0]}: {error}")
+        finally:
+            os._exit(os.EX_OSERR)
     return pid
