@@ -1,12 +1,14 @@
 import errno
 
 import pytest
+import trio
 
 from ptybridge.backends import pipes
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, OutOfDescriptors
-from ptybridge.testing.contract import ENV, SIZE, ProgramContract, Start, children, limited_descriptors, open_fds
+from ptybridge.testing.contract import ProgramContract, Start
+from ptybridge.testing.running import ENV, SIZE, children, limited_descriptors, open_fds
 
 
 class TestPipes(ProgramContract):
@@ -59,6 +61,7 @@ class TestPipes(ProgramContract):
 
 
 async def test_the_segment_index_is_sized_for_the_ring() -> None:
+    await trio.lowlevel.checkpoint()  # a transcript asks for the time of a running loop
     spec = ChildSpec(argv=["true"], cwd="/", env=ENV, size=SIZE, capacity=1 << 20)
     log = pipes.new_transcript(spec)
     assert log.segments is not None

@@ -12,7 +12,7 @@ from ptybridge.core import procinfo
 from ptybridge.core.child import ChildSpec
 from ptybridge.core.procinfo import ProcessStat
 from ptybridge.model import ExitStatus
-from ptybridge.testing.contract import ENV, PATIENCE_SECONDS, SIZE
+from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE
 
 SLEEP = ChildSpec(argv=["sleep", "1000"], cwd="/", env=ENV, size=SIZE)
 
@@ -49,6 +49,7 @@ async def test_a_member_recycled_since_it_was_listed_is_spared(
     child: pty.PtyChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S20."""
+    await trio.lowlevel.checkpoint()
     real = procinfo.process_stat(child.pid)
     assert real is not None
     listed: ProcessStat = msgspec.structs.replace(real, start_time=real.start_time - 1)

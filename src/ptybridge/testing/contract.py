@@ -4,13 +4,10 @@
 Needs pytest and pytest-trio in `trio_mode`. Numbers such as R01 name lines of the reliability checklist.
 """
 
-import contextlib
 import os
-import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
 
 import pytest
 import trio
@@ -21,59 +18,7 @@ from ptybridge.core.child import Child, ChildSpec, LineMode
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, SpawnFailed
 from ptybridge.model import ExitStatus, WindowSize
-
-# Generous: only a hang should ever reach it.
-PATIENCE_SECONDS: Final = 30.0
-SIZE: Final = WindowSize(rows=24, cols=80)
-ENV: Final = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "}
-
-
-class Running:
-    """A child with its output being pumped."""
-
-    def __init__(self, child: Child, log: Transcript) -> None:
-        self.child = child
-        self.log = log
-        self.output_closed = trio.Event()
-        self.pumping = trio.CancelScope()
-
-    async def pump(self) -> None:
-        """Run the child's pump until the output is closed or `pumping` is cancelled."""
-        with self.pumping:
-            await self.child.pump(self.log)
-            self.log.close()
-            self.output_closed.set()
-
-    def output(self) -> bytes:
-        """Return all output that is kept."""
-        return self.log.read(self.log.start, self.log.end - self.log.start)[1]
-
-    async def wait_output(self, needle: bytes, *, after: int = 0) -> int:
-        """Wait until `needle` is printed at or after the offset `after`; return the offset behind it."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            while True:
-                reader = self.log.reader(self.log.end)
-                start, text = self.log.read(after, self.log.end)
-                if (at := text.find(needle)) >= 0:
-                    return start + at + len(needle)
-                if self.log.closed:
-                    raise AssertionError(f"output closed without {needle!r}: {text[-2000:]!r}")
-                await reader.wait()
-
-    async def send(self, data: bytes) -> None:
-        """Send all of `data`."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            rest = memoryview(data)
-            while rest:
-                rest = rest[await self.child.send_some(rest) :]
-
-    async def finish(self) -> ExitStatus:
-        """Wait for the exit and for the end of output."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            status = await self.child.wait()
-            await self.output_closed.wait()
-            return status
-
+from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE, Running, children, open_fds, pattern
 
 # Begins to pump a child that was made; what the fixture `running` gives.
 Start = Callable[[tuple[Child, Transcript]], Running]
@@ -345,11 +290,16 @@ class ProgramContract(ChildContract):
         at = await child.wait_output(self.newline)
         assert not child.output_closed.is_set()
         assert child.child.survivors() == [int(child.output())]
+        grandchild = os.pidfd_open(int(child.output()))
         # Opened for both, so that it does not wait for the reader.
         fd = os.open(self.folder / "go", os.O_RDWR)
         os.write(fd, b"\n")
         await child.wait_output(b"late" + self.newline, after=at)
         await child.finish()
+        # A process closes its terminal a moment before it is gone.
+        with trio.fail_after(PATIENCE_SECONDS):
+            await trio.lowlevel.wait_readable(grandchild)
+        os.close(grandchild)
         os.close(fd)
         assert child.child.survivors() == []
 
@@ -518,34 +468,3 @@ class TerminalContract(ProgramContract):
         await child.send(b"x\n\x11")
         await child.wait_output(b"x\r\n", after=at)
         assert child.child.line_mode() == LineMode(canonical=True, echo=True)
-
-
-def pattern(size: int) -> bytes:
-    """Return `size` letters and digits in which no stretch of ten bytes repeats, so that order shows."""
-    return b"".join(b"%09dx" % n for n in range(size // 10 + 1))[:size]
-
-
-def open_fds() -> list[str]:
-    """Return the numbers of this process's open descriptors, without the one used for looking."""
-    return sorted(name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
-
-
-@contextlib.contextmanager
-def limited_descriptors(free: int) -> Iterator[None]:
-    """Leave only `free` numbers for new descriptors."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = {int(name) for name in open_fds()}
-    limit = 0
-    while free or limit in taken:
-        free -= limit not in taken
-        limit += 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def children() -> list[int]:
-    """Return this process's children, zombies included."""
-    return [stat.pid for stat in procinfo.processes() if stat.ppid == os.getpid()]

@@ -1,0 +1,336 @@
+"""The daemon's connection to its keeper: requests and answers, exits as news, and what to do when the keeper is gone.
+
+How it works: one task reads the connection; requests wait for the answer with their number, posts wait for nothing.
+When the connection ends without another daemon having taken over, the keeper is dead. Its children live on, because
+we hold their descriptors too: the step it was killed in is finished from the journal, each child's outputs are pumped
+by ourselves from then on, a new keeper is started, and the children are handed to it one by one.
+"""
+
+import itertools
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import trio
+
+from ptybridge.errors import Unavailable
+from ptybridge.keeper import runtime
+from ptybridge.keeper.protocol import PROTOCOL, Channel, KeeperError, Message, SessionInfo, connect, encode, raise_error
+from ptybridge.keeper.pump import Flow, Pump
+
+log = logging.getLogger(__name__)
+
+CONTROL_NAME = "keeper.sock"
+START_SECONDS = 10.0
+POLL_SECONDS = 0.01
+# A keeper that dies again and again must not keep us busy.
+RETRY_SECONDS = 1.0
+
+
+class Kept(Protocol):
+    """What the link knows of a child: see `backends.kept`."""
+
+    flow: Flow
+
+    def exited(self, status: int | None) -> None: ...
+    def orphan(self, pump: Pump) -> None: ...
+    async def release(self) -> tuple[SessionInfo, dict[str, int]]: ...
+    def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None: ...
+
+
+class KeeperLink:
+    """One daemon's link. `connect` first, then `run`; `children` belong to `backends.kept`."""
+
+    def __init__(self, directory: Path, listen: Path, log_file: Path) -> None:
+        self.children: dict[int, Kept] = {}
+        self.superseded = trio.Event()
+        self.keeper_pid = 0
+        self.keeper_version = ""
+        self.exact = False
+        self.pump: Pump | None = None
+        # Called with the clients' listener of a new keeper, which has bound the path anew.
+        self.on_listener: Callable[[socket.socket], None] = lambda listener: listener.close()
+        self._directory = directory
+        self._listen = listen
+        self._log_file = log_file
+        self._channel: Channel | None = None
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[trio.Event, list[Message]]] = {}
+        self._outbox: deque[bytes] = deque()
+        self._outbox_filled = trio.Event()
+        self._sending = trio.Lock()
+
+    # -- connecting -----------------------------------------------------------------------------------------
+
+    async def connect(self) -> tuple[socket.socket, list[SessionInfo]]:
+        """Become the keeper's daemon, starting a keeper if there is none.
+
+        Returns the clients' listener and the sessions it keeps. Raises `Unavailable`.
+        """
+        channel = await self._find_keeper()
+        channel.socket.setblocking(True)
+        # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
+        channel.send({"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None})
+        while True:
+            message = channel.receive()
+            if message is None:
+                raise Unavailable("the keeper ended the connection")
+            if message.body.get("id") == 0:
+                break
+            message.close()
+        try:
+            raise_error(message.body)
+        except KeeperError as exc:
+            channel.close()
+            raise Unavailable(
+                f"the running keeper cannot work with this version: {exc.text}",
+                hint="`ptybridge upgrade` brings the keeper to the installed version",
+            ) from exc
+        body = message.body
+        listener_fd, *scratch = message.fds
+        if self.pump is not None:
+            self.pump.close()
+        self.pump = Pump(*scratch)
+        self.keeper_pid, self.exact = int(body["pid"]), bool(body["exact"])
+        self.keeper_version = str(body["keeper_version"])
+        channel.socket.setblocking(False)
+        self._channel = channel
+        return socket.socket(fileno=listener_fd), [SessionInfo.from_body(one) for one in body["sessions"]]
+
+    async def _find_keeper(self) -> Channel:
+        path = str(self._directory / CONTROL_NAME)
+        started: subprocess.Popen[bytes] | None = None
+        with trio.move_on_after(START_SECONDS):
+            while True:
+                try:
+                    return connect(path)
+                except (FileNotFoundError, ConnectionRefusedError):
+                    if started is None or started.poll() is not None:
+                        started = self._start_keeper(path)
+                await trio.sleep(POLL_SECONDS)
+        raise Unavailable(f"the keeper did not start within {START_SECONDS:.0f} s; see {self._log_file}")
+
+    def _start_keeper(self, control: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "ptybridge.keeper", "--control", control, "--listen", str(self._listen)]
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        errors = os.open(self._log_file, flags, 0o600)
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+                # What it starts gets an environment of its own; it needs none, and must not keep secrets alive.
+                env=_keeper_environment(os.environ),
+            )
+        finally:
+            os.close(errors)
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    async def request(self, op: str, fds: Sequence[int] = (), **parameters: object) -> Message:
+        """Ask and wait for the answer, whose descriptors are then the caller's.
+
+        Raises OSError for the system's refusals, `KeeperError` for the keeper's, `Unavailable` when it is lost.
+        """
+        number = next(self._numbers)
+        event: trio.Event = trio.Event()
+        answers: list[Message] = []
+        self._waiting[number] = (event, answers)
+        try:
+            await self._send({"op": op, "id": number, **parameters}, fds)
+            await event.wait()
+        finally:
+            self._waiting.pop(number, None)
+            if not answers or sys.exc_info()[0] is not None:
+                for message in answers:
+                    message.close()
+        if not answers:
+            raise Unavailable("the keeper is gone; a new one is being started")
+        raise_error(answers[0].body)
+        return answers[0]
+
+    def post(self, op: str, **parameters: object) -> None:
+        """Tell something and wait for nothing. Lost if the keeper is; it is told anew where that matters."""
+        text, large = encode({"op": op, **parameters})
+        for fd in large:
+            os.close(fd)
+            raise ValueError("too large to be posted")
+        self._outbox.append(text)
+        self._flush_nowait()
+
+    def _flush_nowait(self) -> None:
+        if self._sending.locked() or self._channel is None:
+            self._outbox_filled.set()
+            return
+        try:
+            while self._outbox:
+                self._channel.send_packet(self._outbox[0], ())
+                self._outbox.popleft()
+        except BlockingIOError:
+            self._outbox_filled.set()
+        except OSError:
+            self._outbox.clear()
+
+    async def _send(self, body: Mapping[str, object], fds: Sequence[int]) -> None:
+        async with self._sending:
+            text, large = encode(body)
+            try:
+                await self._send_outbox()
+                await self._send_packet(text, [*fds, *large])
+            finally:
+                for fd in large:
+                    os.close(fd)
+
+    async def _send_outbox(self) -> None:
+        while self._outbox:
+            await self._send_packet(self._outbox[0], ())
+            self._outbox.popleft()
+
+    async def _send_packet(self, text: bytes, fds: Sequence[int]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._channel is not None:
+            try:
+                self._channel.send_packet(text, fds)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._channel.socket)
+                continue
+            except OSError as exc:
+                raise Unavailable("the keeper is gone; a new one is being started") from exc
+            return
+        raise Unavailable("the keeper is gone; a new one is being started")
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the link until cancelled or superseded; survive the keeper."""
+        task_status.started()
+        while not self.superseded.is_set():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drain_outbox)
+                await self._receive_all()
+                nursery.cancel_scope.cancel()
+            self._lose_channel()
+            if not self.superseded.is_set():
+                await self._replace_keeper()
+
+    async def _drain_outbox(self) -> None:
+        while True:
+            self._outbox_filled = trio.Event()
+            await self._outbox_filled.wait()
+            async with self._sending:
+                try:
+                    await self._send_outbox()
+                except Unavailable:
+                    return
+
+    async def _receive_all(self) -> None:
+        channel = self._channel
+        while channel is not None:
+            try:
+                message = channel.receive()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(channel.socket)
+                continue
+            except (OSError, KeeperError) as exc:
+                log.warning("the connection to the keeper is broken: %s", exc)
+                return
+            if message is None:
+                return
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        body = message.body
+        waiting = self._waiting.get(body.get("id", 0))
+        if waiting is not None:
+            waiting[1].append(message)
+            waiting[0].set()
+            return
+        message.close()
+        if body.get("event") == "exit":
+            child = self.children.get(body["sid"])
+            if child is not None:
+                child.exited(body["status"])
+        elif body.get("event") == "superseded":
+            log.info("another daemon has taken over")
+            self.superseded.set()
+        elif "error" in body:
+            log.warning("the keeper refused something: %s", body["error"])
+
+    def _lose_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        self._outbox.clear()
+        for event, _ in self._waiting.values():
+            event.set()
+
+    # -- the keeper is dead ---------------------------------------------------------------------------------
+
+    async def _replace_keeper(self) -> None:
+        """Finish its last step, pump in its place, start a new one, and hand the children over."""
+        # Only one process may pump; a lock that the kernel releases with the keeper tells that it is really gone.
+        while runtime.is_locked(str(self._directory)):  # noqa: ASYNC110 - nothing announces it
+            await trio.sleep(POLL_SECONDS)
+        log.error("the keeper (pid %d) is dead; its children live on and get a new one", self.keeper_pid)
+        pump, self.pump = self.pump, None
+        assert pump is not None  # noqa: S101 - `connect` comes first
+        pump.recover(self._find_flow)
+        for child in list(self.children.values()):
+            child.orphan(pump)
+        await self._connect_anew()
+        for sid, child in list(self.children.items()):
+            await self._hand_over(sid, child)
+        pump.close()
+        log.info("the new keeper (pid %d) has all %d sessions", self.keeper_pid, len(self.children))
+
+    async def _connect_anew(self) -> None:
+        while True:
+            try:
+                listener, _ = await self.connect()
+            except (Unavailable, OSError) as exc:
+                log.error("cannot start a new keeper: %s", exc)
+                await trio.sleep(RETRY_SECONDS)
+                continue
+            self.on_listener(listener)
+            return
+
+    async def _hand_over(self, sid: int, child: Kept) -> None:
+        info, fds = await child.release()
+        names = list(fds)
+        try:
+            (await self.request("adopt", list(fds.values()), info=info._asdict(), names=names)).close()
+            await self.attach(sid, child)
+        except (KeeperError, OSError, Unavailable) as exc:
+            log.error("session %d could not be handed to the new keeper: %s", sid, exc)
+
+    async def attach(self, sid: int, child: Kept) -> None:
+        """Let a child that is in the keeper's hands again follow its ring."""
+        answer = await self.request("attach", sid=sid)
+        child.reattach(SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds)))
+
+    def _find_flow(self, number: int) -> Flow | None:
+        child = self.children.get(number)
+        return child.flow if child is not None else None
+
+    def stop_keeper(self) -> None:
+        """End the keeper, which must have no session left. Its pid cannot have been recycled: we are connected."""
+        if self._channel is not None and self.keeper_pid:
+            os.kill(self.keeper_pid, signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the link; the keeper goes on without us."""
+        self._lose_channel()
+
+
+def _keeper_environment(env: Mapping[str, str]) -> dict[str, str]:
+    kept = {"PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT"}
+    return {name: value for name, value in env.items() if name in kept}

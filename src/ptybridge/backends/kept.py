@@ -1,0 +1,299 @@
+"""Children owned by the keeper: the daemon follows their rings, feeds their input and watches for their exit.
+
+How it works: the keeper moves output into a ring both processes map and counts an eventfd up; `pump` here only wakes
+the transcript's readers. Input goes straight to the terminal, whose descriptor the daemon has a copy of. Cancelling
+detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really pumps, with the same step function.
+"""
+
+import contextlib
+import os
+import signal
+
+import trio
+
+from ptybridge.backends import terminal
+from ptybridge.backends.keeper_link import KeeperLink
+from ptybridge.backends.pipes import BYTES_PER_RUN
+from ptybridge.backends.process import ChildProcess
+from ptybridge.backends.spawn import spawn_failed
+from ptybridge.backends.stream import close_fd, write_nowait, write_some
+from ptybridge.core.child import Child, ChildSpec, LineMode
+from ptybridge.core.signals import signal_name
+from ptybridge.core.transcript import INLINE_BYTES, Transcript
+from ptybridge.errors import InputClosed, SpawnFailed, Unavailable
+from ptybridge.keeper.protocol import KeeperError, SessionInfo
+from ptybridge.keeper.pump import Flow, Pump, State
+from ptybridge.keeper.ring import Ring, Segments
+from ptybridge.model import Backend, ExitStatus, WindowSize
+
+_OUTPUTS = {"pty": ("pty",), "pipes": ("stdout", "stderr")}
+
+
+class KeptProcess(ChildProcess):
+    """A process whose parent is the keeper: its status comes from there."""
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        super().__init__(pid, pidfd)
+        self._exited = trio.Event()
+
+    def note_exit(self, status: int | None) -> None:
+        """Note the exit code, or minus the signal's number, or None for unknown. The first word counts."""
+        if self.status is not None:
+            return
+        if status is None:
+            self.status = ExitStatus()
+        else:
+            self.status = ExitStatus(code=status) if status >= 0 else ExitStatus(signal=signal_name(-status))
+        self._exited.set()
+
+    async def wait(self) -> ExitStatus:
+        """Wait until the keeper has told the status."""
+        await self._exited.wait()
+        return self.status or ExitStatus()
+
+    def reap_nowait(self) -> ExitStatus | None:
+        """Return the status if it is known; reaping is the keeper's."""
+        return self.status
+
+
+class KeptChild:
+    """Implements `core.child.Child` and the link's `Kept`. Owns its copies of the descriptors."""
+
+    def __init__(self, link: KeeperLink, info: SessionInfo, fds: dict[str, int]) -> None:
+        self.backend: Backend = "pty" if info.kind == "pty" else "pipes"
+        self.sid = info.sid
+        self.pid = self.pgid = info.pid
+        self.ring = Ring.from_fd(fds["ring"])
+        self.segments = Segments.from_fd(fds["segments"]) if "segments" in fds else None
+        self.flow = Flow(self.sid, [fds[name] for name in _OUTPUTS[info.kind]], self.ring, self.segments, pauses=True)
+        self._link = link
+        self._fds = fds
+        self._process = KeptProcess(info.pid, fds["process"])
+        self._seen = 0
+        self._orphan_pump: Pump | None = None
+        self._mode = trio.CancelScope()
+        self._changed = trio.Event()
+        self._pumping = trio.Lock()
+        if info.exited:
+            self._process.note_exit(info.status)
+        link.children[self.sid] = self
+
+    @property
+    def _pty_fd(self) -> int:
+        return self._fds.get("pty", -1)
+
+    # -- output ---------------------------------------------------------------------------------------------
+
+    async def pump(self, log: Transcript) -> None:
+        """Follow the ring until its end, or pump while there is no keeper."""
+        self._seen = log.end
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_floor, log)
+            while not (self.ring.eof and self._seen >= self.ring.end):
+                with trio.CancelScope() as self._mode:
+                    if self._orphan_pump is not None:
+                        async with self._pumping:
+                            await self._pump_orphan(log, self._orphan_pump)
+                    else:
+                        await self._follow(log)
+            nursery.cancel_scope.cancel()
+
+    async def _follow(self, log: Transcript) -> None:
+        wake = self._fds["wake"]
+        while True:
+            ended = self.ring.eof  # before `end`, which then is final
+            self._tell(log)
+            if ended:
+                return
+            await trio.lowlevel.wait_readable(wake)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(wake)
+
+    def _tell(self, log: Transcript) -> None:
+        end = self.ring.end
+        size = end - self._seen
+        if size <= 0:
+            return
+        before, self._seen = self._seen, end
+        self._move_floor(log)
+        log.grew(before, self.ring.read(before, size)[1] if size <= INLINE_BYTES else None)
+
+    async def _keep_floor(self, log: Transcript) -> None:
+        while True:
+            self._move_floor(log)
+            await log.wait_room()
+
+    def _move_floor(self, log: Transcript) -> None:
+        floor = log.floor()
+        self.ring.floor = self.ring.end if floor is None else floor
+        if self.ring.stalled:
+            self.ring.stalled = False
+            if self._orphan_pump is None:
+                self._link.post("room", sid=self.sid)
+
+    async def _pump_orphan(self, log: Transcript, pump: Pump) -> None:
+        async with trio.open_nursery() as nursery:
+            for stream in range(len(self.flow.outputs)):
+                if self.flow.open[stream]:
+                    nursery.start_soon(self._pump_output, log, pump, stream)
+
+    async def _pump_output(self, log: Transcript, pump: Pump, stream: int) -> None:
+        while True:
+            progress = pump.step(self.flow, stream)
+            self._tell(log)
+            if progress.state is State.ENDED:
+                return
+            if progress.state is State.EMPTY:
+                await trio.lowlevel.wait_readable(self.flow.outputs[stream])
+            elif progress.state is State.FULL:
+                await log.wait_room()
+            else:
+                await trio.lowlevel.checkpoint()
+
+    # -- the link's side ------------------------------------------------------------------------------------
+
+    def exited(self, status: int | None) -> None:
+        """The keeper reports the exit."""
+        self._process.note_exit(status)
+
+    def orphan(self, pump: Pump) -> None:
+        """There is no keeper: pump with its scratch pipe and journal."""
+        self._orphan_pump = pump
+        self.flow.open = [not self.ring.eof] * len(self.flow.outputs)
+        self._mode.cancel()
+
+    async def release(self) -> tuple[SessionInfo, dict[str, int]]:
+        """Stop pumping and describe the session for a new keeper; our copies of the descriptors stay ours."""
+        held = self._orphan_pump
+        self._orphan_pump = None
+        paused = self._fds["wake"]
+        self._mode.cancel()
+        async with self._pumping:
+            pass
+        status = self._process.status
+        number = None
+        if status is not None:
+            number = status.code if status.signal is None else -signal.Signals[status.signal].value
+        info = SessionInfo(
+            self.sid, self.backend, self.pid, "pause", status is not None, number, self.ring.start, self.ring.end,
+            self.ring.eof,
+        )
+        del held, paused
+        return info, dict(self._fds)
+
+    def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None:
+        """Follow again, with the new wake-up; the other descriptors are the same files and are closed."""
+        old, self._fds["wake"] = self._fds["wake"], fds.pop("wake")
+        for fd in fds.values():
+            os.close(fd)
+        self._mode.cancel()
+        close_fd(old)
+        if info.exited:
+            self._process.note_exit(info.status)
+
+    # -- input and control ----------------------------------------------------------------------------------
+
+    async def send_some(self, data: memoryview) -> int:
+        """Write what fits, waiting for room."""
+        return await write_some(self._input_fd(), data)
+
+    def send_nowait(self, data: bytes) -> int:
+        """Write what fits right now."""
+        return write_nowait(self._input_fd(), data)
+
+    def _input_fd(self) -> int:
+        fd = self._fds.get("pty", self._fds.get("stdin", -1))
+        if fd < 0:
+            raise InputClosed
+        return fd
+
+    async def close_input(self) -> None:
+        """Type the terminal's end-of-file character, or close the pipe here and at the keeper."""
+        if self._pty_fd >= 0:
+            await write_some(self._pty_fd, terminal.eof_character(self._pty_fd))
+            return
+        stdin = self._fds.pop("stdin", -1)
+        if stdin >= 0:
+            close_fd(stdin)
+            (await self._link.request("close_input", sid=self.sid)).close()
+
+    def resize(self, size: WindowSize) -> None:
+        """Set the terminal's size."""
+        terminal.set_size(self._pty_fd, size)
+
+    def signal(self, number: int, *, whole_session: bool) -> None:
+        """Signal the foreground group (the child's own group when there is none), or the whole session."""
+        if whole_session:
+            self._process.signal_session(number)
+        else:
+            self._process.signal_group(self.foreground_pgid() or self.pgid, number)
+
+    def survivors(self) -> list[int]:
+        """Return the live processes of the session."""
+        return [stat.pid for stat in self._process.members()]
+
+    def line_mode(self) -> LineMode | None:
+        """Return the line discipline's state, None without a terminal."""
+        return terminal.line_mode(self._pty_fd)
+
+    def foreground_pgid(self) -> int | None:
+        """Return the terminal's foreground process group."""
+        return terminal.foreground_pgid(self._pty_fd) if self._pty_fd >= 0 else None
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the exit status."""
+        return await self._process.wait()
+
+    async def aclose(self) -> None:
+        """Release our copies; the keeper's keep the terminal alive. Idempotent."""
+        self._link.children.pop(self.sid, None)
+        process = self._fds.pop("process", -1)
+        fds, self._fds = self._fds, {}
+        for fd in fds.values():
+            close_fd(fd)
+        if process >= 0:
+            self._process.close()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def forget(self) -> None:
+        """Let the keeper drop the session."""
+        self._link.post("forget", sid=self.sid, force=True)
+
+
+class KeptBackend:
+    """Spawns through the keeper."""
+
+    def __init__(self, link: KeeperLink) -> None:
+        self._link = link
+
+    async def spawn(self, kind: Backend, spec: ChildSpec) -> tuple[Child, Transcript]:
+        """Start a program in the keeper. Raises `SpawnFailed` with the system's reason, or `Unavailable`."""
+        size = {"rows": spec.size.rows, "cols": spec.size.cols, "echo": spec.echo} if kind == "pty" else {}
+        try:
+            answer = await self._link.request(
+                "spawn",
+                kind=kind,
+                argv=spec.argv,
+                cwd=spec.cwd,
+                env=spec.env,
+                capacity=spec.capacity,
+                records=max(1, spec.capacity // BYTES_PER_RUN),
+                overflow="pause",
+                **size,
+            )
+        except KeeperError as exc:
+            raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
+        except OSError as exc:
+            raise _spawn_failed(spec, exc) from exc
+        child = KeptChild(
+            self._link, SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds, strict=True))
+        )
+        return child, Transcript(child.ring, child.segments)
+
+    async def restore(self, info: SessionInfo) -> tuple[KeptChild, Transcript]:
+        """Take up a session the keeper has kept."""
+        answer = await self._link.request("attach", sid=info.sid)
+        child = KeptChild(
+            self._link, SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds, strict=True))
+        )
+        return child, Transcript(child.ring, child.segments)
