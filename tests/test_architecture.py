@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("service", "backends", "store"), 3),
     **dict.fromkeys(("core", "plugins", "sdk", "logs"), 2),
     **dict.fromkeys(("api", "wire"), 1),
-    **dict.fromkeys(("errors", "model", "config"), 0),
+    **dict.fromkeys(("errors", "model", "config", "text"), 0),
 }
 FRONT_ENDS = {"cli", "rpc", "web", "mcp", "relay", "agent"}
 # Front ends translate operations; what is behind them is reached through an endpoint.
@@ -37,7 +37,7 @@ HIDDEN_FROM_CORE = {"api", "wire"}
 # The keeper stands apart: who may import it, and which of its modules (None: all).
 KEEPER_USERS: dict[str, set[str] | None] = {
     "core": {"keeper.ring"},
-    "backends": {"keeper.ring", "keeper.segments", "keeper.pump", "keeper.protocol"},
+    "backends": {"keeper.ring", "keeper.segments", "keeper.pump", "keeper.protocol", "keeper.runtime"},
     "daemon": None,
     "testing": None,
 }
