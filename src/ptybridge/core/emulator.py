@@ -53,12 +53,20 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     cols: int
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Neighbouring cells of a row: text, or (with `color`, an SGR sequence) nothing but a background."""
+
+    left: int
+    cols: int
+    color: bytes = b""
+
+
 class SpecialRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row `Emulator.format` does not do justice: it has links, or no text but colours (`painted`: it as VT bytes)."""
+    """A row `Emulator.format` gets wrong as a whole, but right span by span. Between the spans it is blank."""
 
     line: int
     linked: bool
-    painted: bytes
+    spans: list[Span]
 
 
 class BellRang(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +149,7 @@ class Emulator(Protocol):
         ...
 
     def survey(self, region: Region) -> list[SpecialRow]:
-        """Return the rows of a region that `format` leaves something out of, in order."""
+        """Return the rows of a region that `format` gets wrong, in order. The whole rows, whatever its columns are."""
         ...
 
     def colors(self) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from ptybridge.core.emulator import CursorState, Extra, Markup, Region, ScreenEvent, SpecialRow, Width
 from ptybridge.core.ghostty_outbox import Outbox, install_callbacks
-from ptybridge.core.ghostty_survey import survey
+from ptybridge.core.ghostty_survey import colored_cells, survey
 from ptybridge.model import WindowSize
 
 # 8 bytes a cell, on each of the two screens; a program that asks for more gets fewer rows.
@@ -31,14 +31,20 @@ _WIDTHS: Final[tuple[Width, ...]] = ("narrow", "wide", "tail", "head")
 
 @cache
 def load() -> Any:
-    """Load the library once. Returns `ffi`, `lib`, the function that needs a struct by value, and the callbacks."""
+    """Load the library once, with what all terminals share of it."""
     from pyghostty import ffi, lib
     from pyghostty._ffi import union_fn
 
     grid_ref = union_fn(
         "ghostty_terminal_grid_ref", "GhosttyResult(*)(GhosttyTerminal, GhosttyPointS, GhosttyGridRef*)"
     )
-    return SimpleNamespace(ffi=ffi, lib=lib, grid_ref=grid_ref, callbacks=install_callbacks(ffi, lib))
+    return SimpleNamespace(
+        ffi=ffi,
+        lib=lib,
+        grid_ref=grid_ref,
+        callbacks=install_callbacks(ffi, lib),
+        colored_cells=colored_cells(ffi, lib),
+    )
 
 
 class GhosttyEmulator:
@@ -269,7 +275,11 @@ class GhosttyEmulator:
         selection = ffi.new("GhosttySelection*")
         selection.size = ffi.sizeof("GhosttySelection")
         selection.start = self._ref(region.top, region.left)[0]
-        selection.end = self._ref(region.top + region.rows - 1, region.left + region.cols - 1)[0]
+        last, edge = region.top + region.rows - 1, region.left + region.cols - 1
+        # The gap before a wide character that did not fit brings that character along, from the next line.
+        if edge > region.left and self.width_at(last, edge) == "head":
+            edge -= 1
+        selection.end = self._ref(last, edge)[0]
         selection.rectangle = region.cols < self.size.cols
         options.selection = selection
         self._selection = selection  # keeps it alive until the next call: the struct holds a bare pointer

@@ -28,14 +28,7 @@ def render(emulator: Emulator, size: WindowSize) -> list[bytes]:
     grid = emulator.size
     top, left = window(emulator, size)
     rows, cols = min(size.rows, grid.rows - top), min(size.cols, grid.cols - left)
-    if cols == grid.cols:
-        texts = separate_rows(emulator, Region(top=emulator.history + top, rows=rows, left=0, cols=cols))
-    else:
-        region = Region(top=emulator.history + top, rows=rows, left=left, cols=cols)
-        texts = [_crop(emulator, region.top + row, left, cols) for row in range(rows)]
-        for special in emulator.survey(region):
-            if special.painted:
-                texts[special.line - region.top] = special.painted
+    texts = separate_rows(emulator, Region(top=emulator.history + top, rows=rows, left=left, cols=cols))
     texts += [b""] * (size.rows - len(texts))
     return [ROW_START + text for text in texts]
 
@@ -45,16 +38,3 @@ def render_cursor(emulator: Emulator, size: WindowSize) -> tuple[int, int, bool]
     cursor = emulator.cursor
     top, left = window(emulator, size)
     return cursor.row - top, min(cursor.col - left, size.cols - 1), cursor.visible
-
-
-def _crop(emulator: Emulator, line: int, left: int, cols: int) -> bytes:
-    """Return a part of one row. Of a wide character cut in half nothing is shown."""
-    start, end = left, left + cols
-    if emulator.width_at(line, start) == "tail":
-        start += 1
-    if emulator.width_at(line, end - 1) == "wide":
-        end -= 1
-    if start >= end:
-        return b""
-    text = emulator.format(Region(top=line, rows=1, left=start, cols=end - start), "vt")
-    return b" " * (start - left) + text if text else b""

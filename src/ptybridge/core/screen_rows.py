@@ -1,21 +1,28 @@
-"""Rows of a grid as VT bytes, with what the emulator's own formatter leaves out.
+"""Rows of a grid as VT bytes, with what the emulator's own formatter gets wrong put right.
 
-It leaves out hyperlinks, and takes rows without text for blank even where their background has a colour. Ordinary
-rows go through it in one block; around the others (`Emulator.survey` names them) the block is cut.
+Ordinary rows go through it in one block; around the others (`Emulator.survey` names them) the block is cut, and
+they are put together from the spans they are made of.
 """
 
 from collections.abc import Iterator
+from itertools import groupby
 
-from ptybridge.core.emulator import Emulator, Region
+from ptybridge.core.emulator import Emulator, Region, Span, SpecialRow
 
 
 def separate_rows(emulator: Emulator, region: Region) -> list[bytes]:
-    """Return each row of a region by itself, beginning and ending with default attributes. Links are left out."""
-    texts = emulator.format(region, "vt").split(b"\r\n")
-    texts += [b""] * (region.rows - len(texts))
+    """Return each row of a region by itself, beginning and ending with default attributes. Links are left out.
+
+    Of a wide character that the region's edge cuts in half nothing is shown.
+    """
+    whole = Span(left=0, cols=emulator.size.cols)
+    if region.cols == whole.cols:
+        texts = emulator.format(region, "vt").split(b"\r\n")
+        texts += [b""] * (region.rows - len(texts))
+    else:
+        texts = [_cut(emulator, region.top + row, [whole], region) for row in range(region.rows)]
     for row in emulator.survey(region):
-        if row.painted:
-            texts[row.line - region.top] = row.painted
+        texts[row.line - region.top] = _cut(emulator, row.line, row.spans, region)
     return texts
 
 
@@ -29,34 +36,49 @@ def joined_rows(emulator: Emulator, top: int, end: int) -> bytes:
 
 def last_row(emulator: Emulator, top: int, end: int) -> int:
     """Return the last line of `top` to `end` (exclusive) that is not blank, `top - 1` if all are."""
-    cols = emulator.size.cols
     for line in range(end - 1, top - 1, -1):
-        region = Region(top=line, rows=1, left=0, cols=cols)
-        if emulator.format(region, "vt") or any(row.painted for row in emulator.survey(region)):
+        region = Region(top=line, rows=1, left=0, cols=emulator.size.cols)
+        if emulator.format(region, "vt") or emulator.survey(region):
             return line
     return top - 1
 
 
+def _cut(emulator: Emulator, line: int, spans: list[Span], region: Region) -> bytes:
+    col, right = region.left, region.left + region.cols
+    out = []
+    for span in spans:
+        start, end = max(span.left, region.left), min(span.left + span.cols, right)
+        if start < end and not span.color:
+            start += start > span.left and emulator.width_at(line, start) == "tail"
+            end -= end < span.left + span.cols and emulator.width_at(line, end - 1) == "wide"
+        if start < end:
+            out.append(b" " * (start - col) + _span(emulator, line, start, end, span.color))
+            col = end
+    return b"".join(out)
+
+
+def _span(emulator: Emulator, line: int, start: int, end: int, color: bytes) -> bytes:
+    if color:
+        return b"\x1b[0m%s%s\x1b[0m" % (color, b" " * (end - start))
+    return emulator.format(Region(top=line, rows=1, left=start, cols=end - start), "vt")
+
+
 def _pieces(emulator: Emulator, top: int, end: int) -> Iterator[bytes]:
-    cols = emulator.size.cols
     start = top
-    for row in emulator.survey(Region(top=top, rows=end - top, left=0, cols=cols)):
+    for row in emulator.survey(Region(top=top, rows=end - top, left=0, cols=emulator.size.cols)):
         yield _block(emulator, start, row.line)
-        if row.linked:
-            yield from _runs(emulator, row.line)
-        else:
-            yield row.painted
+        yield from _special(emulator, row)
         yield _line_end(emulator, row.line)
         start = row.line + 1
     yield _block(emulator, start, end)
 
 
 def _block(emulator: Emulator, start: int, end: int) -> bytes:
+    """Return ordinary lines, with a line end after each that needs one."""
     if start >= end:
         return b""
-    region = Region(top=start, rows=end - start, left=0, cols=emulator.size.cols)
-    text = emulator.format(region, "vt", unwrap=True)
-    # Blank lines at the end are left out by the formatter, but something follows. They cannot be linked or painted.
+    text = emulator.format(Region(top=start, rows=end - start, left=0, cols=emulator.size.cols), "vt", unwrap=True)
+    # Blank lines at the end are left out by the formatter, but something follows.
     last = end - 1
     while last > start and not emulator.format(Region(top=last, rows=1, left=0, cols=emulator.size.cols), "vt"):
         last -= 1
@@ -64,27 +86,29 @@ def _block(emulator: Emulator, start: int, end: int) -> bytes:
 
 
 def _line_end(emulator: Emulator, line: int) -> bytes:
-    """Return nothing where printing on wraps by itself, which takes a last cell that is not blank."""
-    cols = emulator.size.cols
-    if emulator.wraps(line):
-        head = emulator.width_at(line, cols - 1) == "head"
-        if head or emulator.format(Region(top=line, rows=1, left=cols - 1, cols=1), "vt"):
+    """Return nothing where printing on wraps by itself, which takes cells that are not blank on both sides."""
+    last = emulator.size.cols - 1
+    if emulator.wraps(line) and emulator.format(Region(top=line + 1, rows=1, left=0, cols=1), "vt"):
+        before_wide = emulator.width_at(line, last) == "head"
+        if emulator.format(Region(top=line, rows=1, left=last - before_wide, cols=1), "vt"):
             return b""
     return b"\r\n"
 
 
-def _runs(emulator: Emulator, line: int) -> Iterator[bytes]:
-    """Cut a row into runs of equal address, each set in OSC 8."""
-    cols = emulator.size.cols
-    addresses = [emulator.link_at(line, col) for col in range(cols)]
-    start = 0
-    for col in range(1, cols + 1):
-        if col < cols and addresses[col] == addresses[start]:
+def _special(emulator: Emulator, row: SpecialRow) -> Iterator[bytes]:
+    for span in row.spans:
+        # Blanks at the beginning are printed: this may be where the line before has to wrap.
+        if span is row.spans[0]:
+            yield b" " * span.left
+        else:
+            yield b"\x1b[%dG" % (span.left + 1)
+        if not row.linked or span.color:
+            yield _span(emulator, row.line, span.left, span.left + span.cols, span.color)
             continue
-        text = emulator.format(Region(top=line, rows=1, left=start, cols=col - start), "vt")
-        if text:
-            address = addresses[start]
-            # The first run needs no positioning; it may be where the line before wraps into this one.
-            at = b"\x1b[%dG" % (start + 1) if start else b""
-            yield at + (b"\x1b]8;;%s\x1b\\%s\x1b]8;;\x1b\\" % (address, text) if address else text)
-        start = col
+        start = span.left
+        addresses = [emulator.link_at(row.line, col) for col in range(start, start + span.cols)]
+        for address, run in groupby(addresses):
+            end = start + len(list(run))
+            text = _span(emulator, row.line, start, end, b"")
+            yield b"\x1b]8;;%s\x1b\\%s\x1b]8;;\x1b\\" % (address, text) if address else text
+            start = end

@@ -127,13 +127,15 @@ def _save(saved: _Saved | None) -> bytes:
 
 
 def _wrapping_cell(emulator: Emulator, cursor: CursorState) -> bytes:
-    if not cursor.pending_wrap:
+    """Return the cell to print again so that the next character wraps, after moving back if it is a wide one."""
+    margin = re.search(rb"\x1b\[\d+;(\d+)s", emulator.extra("margins"))
+    edge = int(margin[1]) if margin else emulator.size.cols
+    if not cursor.pending_wrap or cursor.col != edge - 1:
         return b""
     line, col = emulator.history + cursor.row, cursor.col
-    if emulator.width_at(line, col) == "tail":
-        col -= 1
-    cell = emulator.format(Region(top=line, rows=1, left=col, cols=cursor.col - col + 1), "vt")
-    return b"\x1b[%dG%s" % (col + 1, cell or b" ")
+    wide = emulator.width_at(line, col) == "tail"
+    cell = emulator.format(Region(top=line, rows=1, left=col - wide, cols=1 + wide), "vt")
+    return (b"\b" if wide else b"") + (cell or b" ")
 
 
 def _cursor(emulator: Emulator) -> bytes:
