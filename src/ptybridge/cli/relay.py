@@ -1,0 +1,179 @@
+"""Stands between a session and this process's standard streams, for `run` away from a terminal.
+
+How it works: one loop waits for output, input and signals. Output comes as a stream of events on a connection of its
+own; input and signals go out as calls on another. Nothing is read from standard input while the session's queue is
+full, and writing blocks while whoever reads our output does, so a flood is held up where it comes from.
+"""
+
+import os
+import select
+import signal
+import time
+from base64 import b64decode, b64encode
+from types import FrameType
+from typing import Final
+
+from ptybridge.api.attach import FOLLOW, ExitedEvent, Follow, GapEvent, OutputEvent
+from ptybridge.api.session import SIGNAL, Signal
+from ptybridge.api.terminal import WRITE, Write
+from ptybridge.cli.app import note
+from ptybridge.errors import ConnectionLost, InputClosed, InputFull, SessionExited, SessionNotFound
+from ptybridge.sdk.blocking import Connection
+
+READ_BYTES: Final = 64 * 1024
+# How long to wait before trying again: a full queue, and a terminal that is another job's at the moment.
+RETRY_SECONDS: Final = 0.05
+BACKGROUND_SECONDS: Final = 0.5
+FORWARDED: Final = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP,
+)  # fmt: skip
+
+
+class Relay:
+    """One session with pipes (or a terminal nobody looks at), until it exits."""
+
+    def __init__(self, calls: Connection, streaming: Connection, session_id: str) -> None:
+        self._calls = calls
+        self._stream = streaming.stream(FOLLOW, Follow(session_id=session_id, offset=0, encoding="base64"))
+        self._session_id = session_id
+        self._exited: ExitedEvent | None = None
+        self._pending = b""
+        self._input_open = True
+        self._next_try = 0.0
+        self._received: list[int] = []
+
+    def run(self) -> ExitedEvent:
+        """Relay until the exit; return it. Raises `BrokenPipeError` when nobody reads our output any more."""
+        with _Signals(self._received) as wakeup:
+            while (exited := self._step()) is None:
+                self._wait(wakeup)
+        return exited
+
+    def _step(self) -> ExitedEvent | None:
+        """Do everything that can be done without waiting; return the exit once it is there."""
+        # The first events may have come together with the stream's opening, where no `select` sees them.
+        for event in self._stream.take():
+            self._handle(event)
+        if self._exited is None and self._stream.reason:
+            raise ConnectionLost(f"the session's output ended: {self._stream.reason}")
+        self._pass_on_signals()
+        self._pass_on_input()
+        return self._exited
+
+    def _wait(self, wakeup: int) -> None:
+        readers: list[int] = [self._stream.fileno(), wakeup]
+        now = time.monotonic()
+        timeout = max(0.0, self._next_try - now) if self._next_try > now else None
+        if self._input_open and not self._pending and timeout is None:
+            if _in_foreground():
+                readers.append(0)
+            else:
+                timeout = BACKGROUND_SECONDS
+        ready = select.select(readers, [], [], timeout)[0]
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+        if 0 in ready:
+            self._read_input()
+
+    # -- output ---------------------------------------------------------------------------------------------
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case OutputEvent():
+                _write_all(2 if getattr(event, "stream", None) == "stderr" else 1, b64decode(event.data))
+            case GapEvent():
+                note(f"{event.to_offset - event.from_offset} bytes of output were discarded before they could be read")
+            case ExitedEvent():
+                self._exited = event
+
+    # -- input ----------------------------------------------------------------------------------------------
+
+    def _read_input(self) -> None:
+        try:
+            data = os.read(0, READ_BYTES)
+        except OSError:
+            data = b""  # closed, or a terminal that is gone
+        if data:
+            self._pending = data
+        else:
+            self._input_open = False
+            self._send(b"", eof=True)
+
+    def _pass_on_input(self) -> None:
+        if self._pending and time.monotonic() >= self._next_try and self._send(self._pending):
+            self._pending = b""
+
+    def _send(self, data: bytes, *, eof: bool = False) -> bool:
+        params = Write(session_id=self._session_id, data=b64encode(data).decode(), encoding="base64", eof=eof)
+        try:
+            self._calls.call(WRITE, params)
+        except InputFull:
+            self._next_try = time.monotonic() + RETRY_SECONDS
+            return False
+        except (InputClosed, SessionExited, SessionNotFound):
+            self._input_open = False  # it wants no more, which is its right
+        return True
+
+    # -- signals --------------------------------------------------------------------------------------------
+
+    def _pass_on_signals(self) -> None:
+        while self._received:
+            number = self._received.pop(0)
+            if number == signal.SIGTSTP:
+                # The child's group is an orphan for the kernel, which discards SIGTSTP there.
+                self._signal("SIGSTOP")
+                os.kill(os.getpid(), signal.SIGSTOP)
+                self._signal("SIGCONT")
+            else:
+                self._signal(signal.Signals(number).name)
+
+    def _signal(self, name: str) -> None:
+        try:
+            self._calls.call(SIGNAL, Signal(session_id=self._session_id, signal=name))
+        except (SessionExited, SessionNotFound):
+            pass  # its exit is on the way to us
+
+
+class _Signals:
+    """Collects signals for the length of a `with`, which gives a descriptor that becomes readable with each."""
+
+    def __init__(self, received: list[int]) -> None:
+        self._received = received
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> int:
+        self._readable, self._writable = os.pipe()
+        os.set_blocking(self._writable, False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writable, warn_on_full_buffer=False)
+        for number in FORWARDED:
+            # What whoever started us wants ignored (nohup) stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._collect)
+        return self._readable
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # just what signal.signal gave us
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._readable)
+        os.close(self._writable)
+
+    def _collect(self, number: int, frame: FrameType | None) -> None:
+        self._received.append(number)
+
+
+def _in_foreground() -> bool:
+    """Tell whether standard input may be read: a terminal stops a background job that tries."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return True  # no terminal
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            select.select([], [fd], [])  # another program has made the terminal or pipe non-blocking

@@ -1,0 +1,118 @@
+"""`serve`: the daemon itself, in the foreground or, for our own use, detached."""
+
+import os
+import shlex
+import shutil
+import sys
+
+import click
+import msgspec
+
+from ptybridge.cli.app import App
+from ptybridge.cli.command import command
+from ptybridge.errors import PtybridgeError
+
+
+@command(
+    "serve",
+    example="""
+    ptybridge serve
+    ptybridge serve --with-shell
+    ptybridge serve -c 'htop' --socket /run/user/1000/second/daemon.sock
+    """,
+    exits="""
+    0 after it was stopped, 5 when another daemon serves the socket
+    """,
+    json=False,
+)
+@click.option("-c", "shell_command", metavar="CMD", help="Start with a session of this shell command.")
+@click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
+@click.option("--detached", is_flag=True, hidden=True, help="Say nothing on the terminal.")
+@click.option("--daemonize", is_flag=True, hidden=True, help="Detach from the starter; used by autostart.")
+@click.option("--ready-fd", type=int, hidden=True, help="Write here once requests are answered.")
+def serve_command(
+    app: App,
+    shell_command: str | None,
+    with_shell: bool,
+    detached: bool,
+    daemonize: bool,
+    ready_fd: int | None,
+) -> int:
+    """Run the daemon in the foreground until Ctrl-C, SIGTERM or `ptybridge stop`.
+
+    Other commands start it by themselves when they need it; this is for service managers, and for watching it.
+    --socket says where it listens.
+    """
+    if daemonize and os.fork():
+        # The starter waits for us only; the daemon is nobody's child.
+        os._exit(0)
+    quiet = detached or daemonize
+    # A daemon started from within a session is not part of that session.
+    os.environ.pop("PTYBRIDGE_SESSION_ID", None)
+    if ready_fd is None:
+        return _serve(app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=None)
+    os.set_inheritable(ready_fd, False)
+    if daemonize:
+        os.write(ready_fd, str(os.getpid()).encode())
+    pipe = os.fstat(ready_fd)
+    try:
+        return _serve(app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=ready_fd)
+    except PtybridgeError as exc:
+        _report(ready_fd, pipe, exc)
+        raise
+
+
+def _serve(app: App, shell_command: str | None, *, with_shell: bool, quiet: bool, ready_fd: int | None) -> int:
+    config = app.config
+    from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
+
+    def announce(line: str) -> None:
+        print(f"ptybridge: {line}", file=sys.stderr, flush=True)
+        if line.startswith("serving on"):
+            print(_advice(app, started=with_shell or shell_command is not None), file=sys.stderr, flush=True)
+
+    return serve(
+        config,
+        command=shell_command,
+        with_shell=with_shell,
+        announce=(lambda line: None) if quiet else announce,
+        ready_fd=ready_fd,
+        foreground=not quiet,
+    )
+
+
+def _report(ready_fd: int, pipe: os.stat_result, exc: PtybridgeError) -> None:
+    """Tell the starter why there will be no daemon, if it has not been told that there is one."""
+    from ptybridge.sdk.autostart import Failure
+
+    try:
+        now = os.fstat(ready_fd)
+        if (now.st_dev, now.st_ino) == (pipe.st_dev, pipe.st_ino):
+            os.write(ready_fd, msgspec.json.encode(Failure(message=exc.message, data=exc.describe())))
+    except OSError:
+        pass  # the starter is gone; the log has it
+
+
+def _advice(app: App, *, started: bool) -> str:
+    """Return what a newcomer wants to know next."""
+    us = _ourselves()
+    socket = app.config.paths.socket
+    if app.loaded.origins["paths.socket"] == "flag":
+        us += f" --socket {shlex.quote(socket)}"
+    request = '{"jsonrpc":"2.0","id":1,"method":"session.list"}'
+    return "\n".join(
+        [
+            f"  attach: {us} attach main" if started else f"  begin:  {us} new",
+            f"  speak:  echo '{request}' | socat - UNIX-CONNECT:{shlex.quote(socket)}",
+            "  stop:   Ctrl-C",
+        ]
+    )
+
+
+def _ourselves() -> str:
+    """Return how this program can be called from here."""
+    program = os.path.abspath(sys.argv[0])
+    if os.path.basename(program) != "ptybridge":
+        return "python -m ptybridge"
+    found = shutil.which("ptybridge")
+    return "ptybridge" if found and os.path.realpath(found) == os.path.realpath(program) else os.path.relpath(program)
