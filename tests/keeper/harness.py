@@ -1,6 +1,7 @@
 """A keeper in a process of its own, and a daemon's side of it in plain blocking calls."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def expected(offset: int, size: int) -> bytes:
 
 def generator(total: int, fd: int = 1) -> str:
     """A shell command that writes `total` bytes of the pattern."""
-    return f"{sys.executable} -S -E -c '{_GENERATOR}' {total} {fd}"
+    return f"exec {sys.executable} -S -E -c '{_GENERATOR}' {total} {fd}"
 
 
 def raw(command: str) -> list[str]:
@@ -192,11 +193,19 @@ class KeeperProcess:
         self.pid = self.process.pid
 
     def fds(self) -> list[str]:
-        return sorted(os.readlink(f"/proc/{self.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{self.pid}/fd"))
+        """What its descriptors are, without the numbers of pipes, sockets and terminals."""
+        directory = f"/proc/{self.pid}/fd"
+        return sorted(re.sub(r"\d+", "", os.readlink(f"{directory}/{fd}")) for fd in os.listdir(directory))
 
     def cpu_ticks(self) -> int:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
+
+    def cpu_ticks_of_a_second(self) -> int:
+        """Watch it for a second, in which it should do nothing."""
+        before = self.cpu_ticks()
+        time.sleep(1)
+        return self.cpu_ticks() - before
 
     def kill(self) -> None:
         """End it as the out-of-memory killer would, and wait until it is gone."""
