@@ -69,6 +69,13 @@ class SpecialRow(msgspec.Struct, frozen=True, kw_only=True):
     spans: list[Span]
 
 
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """The special rows of a region, in order, and its last line that is not blank (the line before it if all are)."""
+
+    special: list[SpecialRow]
+    last: int
+
+
 class BellRang(msgspec.Struct, frozen=True, kw_only=True):
     """The bell rang `count` times (at least; the counting of a flood stops early)."""
 
@@ -148,8 +155,8 @@ class Emulator(Protocol):
         """Return whether a line wraps into the next one."""
         ...
 
-    def survey(self, region: Region) -> list[SpecialRow]:
-        """Return the rows of a region that `format` gets wrong, in order. The whole rows, whatever its columns are."""
+    def survey(self, region: Region) -> Survey:
+        """Find the rows of a region that `format` gets wrong. Whole rows, whatever the region's columns are."""
         ...
 
     def colors(self) -> bytes:

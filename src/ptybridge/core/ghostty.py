@@ -8,16 +8,18 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
-from ptybridge.core.emulator import CursorState, Extra, Markup, Region, ScreenEvent, SpecialRow, Width
+from ptybridge.core.emulator import CursorState, Extra, Markup, Region, ScreenEvent, Survey, Width
 from ptybridge.core.ghostty_outbox import Outbox, install_callbacks
-from ptybridge.core.ghostty_survey import colored_cells, survey
+from ptybridge.core.ghostty_survey import colored_cells, flag_masks, survey
 from ptybridge.model import WindowSize
 
 # 8 bytes a cell, on each of the two screens; a program that asks for more gets fewer rows.
 MAX_CELLS: Final = 1_000_000
 # A bound for the memory of scrollback however wide and styled its lines are.
 MAX_SCROLLBACK_BYTES: Final = 16 << 20
-# Scrollback is pruned by whole pages of about this many cells; keeping a page more makes our own limit exact.
+# Scrollback comes and goes in pages of this many bytes, which hold about this many cells (one per row is lost). A
+# limit in bytes lets the library reuse the oldest page; one in lines makes it free and allocate, five times slower.
+PAGE_BYTES: Final = 409_600
 PAGE_CELLS: Final = 46_225
 # An unfinished sequence up to this length can be replayed to whoever attaches in its middle.
 MAX_UNFINISHED_BYTES: Final = 64 << 10
@@ -44,11 +46,12 @@ def load() -> Any:
         grid_ref=grid_ref,
         callbacks=install_callbacks(ffi, lib),
         colored_cells=colored_cells(ffi, lib),
+        row_flags=flag_masks(ffi, lib),
     )
 
 
 class GhosttyEmulator:
-    """See `Emulator`. `scrollback_lines` is what the owner wants; up to a page more is kept."""
+    """See `Emulator`. `scrollback_lines` is what the owner wants; the library keeps some more, which nobody sees."""
 
     def __init__(self, size: WindowSize, scrollback_lines: int) -> None:
         self._native = native = load()
@@ -59,11 +62,18 @@ class GhosttyEmulator:
         if status != 0:
             raise MemoryError("no memory for a terminal")
         self._adopt(handle[0])
+        self._configure()
         self._outbox = Outbox(native, self._terminal)
 
     def _adopt(self, terminal: Any) -> None:
         native = self._native
         self._terminal = native.ffi.gc(terminal, native.lib.ghostty_terminal_free)
+        # Known until the next write: lines above the grid (counted, hidden), and one cell formatted without extras.
+        self._above: tuple[int, int] | None = None
+        self._bare: bytes | None = None
+
+    def _configure(self) -> None:
+        native = self._native
         self._limit_history()
         self._set("CONTINUATION_MAX_BYTES", "size_t*", MAX_UNFINISHED_BYTES)
         self._set("APC_MAX_BYTES", "size_t*", MAX_STRING_BYTES)
@@ -77,9 +87,10 @@ class GhosttyEmulator:
 
     def _limit_history(self) -> None:
         lines = self._scrollback_lines
-        spare = PAGE_CELLS // self.size.cols + self.size.rows if lines else 0
-        self._set("SCROLLBACK_MAX_LINES", "size_t*", lines + spare)
-        self._set("SCROLLBACK_MAX_BYTES", "size_t*", MAX_SCROLLBACK_BYTES if lines else 0)
+        page_rows = max(1, PAGE_CELLS // (self.size.cols + 1))
+        # Rounded up, and one more, because the oldest is dropped as a whole.
+        pages = -(-(lines + self.size.rows) // page_rows) + 1
+        self._set("SCROLLBACK_MAX_BYTES", "size_t*", min(pages * PAGE_BYTES, MAX_SCROLLBACK_BYTES) if lines else 0)
 
     def close(self) -> None:
         self._native.ffi.release(self._terminal)
@@ -87,12 +98,14 @@ class GhosttyEmulator:
     # -- input ----------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
+        self._above = self._bare = None
         self._native.lib.ghostty_terminal_vt_write(self._terminal, data, len(data))
 
     def resize(self, size: WindowSize) -> None:
         size = clamp(size)
         self._native.lib.ghostty_terminal_resize(self._terminal, size.cols, size.rows, *CELL_PIXELS)
         self.size = size
+        self._above = self._bare = None
         self._limit_history()
 
     def take_events(self) -> list[ScreenEvent]:
@@ -105,7 +118,14 @@ class GhosttyEmulator:
 
     @property
     def history(self) -> int:
-        return min(int(self._get("SCROLLBACK_ROWS", "size_t*")), self._scrollback_lines)
+        return self._count_above()[0]
+
+    def _count_above(self) -> tuple[int, int]:
+        if self._above is None:
+            rows = int(self._get("SCROLLBACK_ROWS", "size_t*"))
+            counted = min(rows, self._scrollback_lines)
+            self._above = counted, rows - counted
+        return self._above
 
     @property
     def alternate(self) -> bool:
@@ -143,9 +163,14 @@ class GhosttyEmulator:
 
     def unfinished(self) -> bytes | None:
         ffi, lib = self._native.ffi, self._native.lib
-        length = ffi.new("size_t*")
-        buffer = ffi.new("uint8_t[]", MAX_UNFINISHED_BYTES)
-        if lib.ghostty_terminal_continuation_buf(self._terminal, buffer, MAX_UNFINISHED_BYTES, length) != 0:
+        # A query without a buffer tells the length, by failing unless that is 0.
+        length = ffi.new("size_t*", MAX_UNFINISHED_BYTES + 1)
+        if lib.ghostty_terminal_continuation_buf(self._terminal, ffi.NULL, 0, length) == 0:
+            return b""
+        if length[0] > MAX_UNFINISHED_BYTES:
+            return None
+        buffer = ffi.new("uint8_t[]", length[0])
+        if lib.ghostty_terminal_continuation_buf(self._terminal, buffer, len(buffer), length) != 0:
             return None
         return bytes(ffi.buffer(buffer, length[0]))
 
@@ -159,8 +184,9 @@ class GhosttyEmulator:
     def extra(self, what: Extra) -> bytes:
         # The formatter cannot leave the contents out: format one cell with and without, and take the difference.
         options = self._options(Region(top=0, rows=1, left=0, cols=1), "vt")
-        bare = self._format(options)
-        extra, screen = options.extra, options.extra.screen
+        if self._bare is None:
+            self._bare = self._format(options)
+        bare, extra, screen = self._bare, options.extra, options.extra.screen
         if what == "pen":
             screen.style = screen.protection = True
         elif what == "link":
@@ -201,7 +227,7 @@ class GhosttyEmulator:
         lib.ghostty_row_get(row[0], lib.GHOSTTY_ROW_DATA_WRAP, wraps)
         return bool(wraps[0])
 
-    def survey(self, region: Region) -> list[SpecialRow]:
+    def survey(self, region: Region) -> Survey:
         return survey(self._native, self._terminal, self.history, region)
 
     def colors(self) -> bytes:
@@ -228,12 +254,12 @@ class GhosttyEmulator:
         twin = object.__new__(type(self))
         twin._native, twin.size, twin._scrollback_lines = self._native, self.size, self._scrollback_lines
         twin._adopt(terminal[0])
-        twin._outbox = Outbox(self._native, twin._terminal)
+        twin._outbox = Outbox(self._native, twin._terminal, only="WRITE_PTY")
         twin.write(b"\x18")  # CAN ends a sequence in progress
         return twin
 
     def ask(self, query: bytes) -> bytes:
-        self._outbox.confine = False
+        self._outbox.confined = False
         self._outbox.take_replies()
         self.write(query)
         return self._outbox.take_replies()
@@ -255,9 +281,7 @@ class GhosttyEmulator:
         native = self._native
         point, ref = native.ffi.new("GhosttyPointS*"), native.ffi.new("GhosttyGridRef*")
         point.tag = native.lib.GHOSTTY_POINT_TAG_SCREEN
-        # The library may keep more lines than we count.
-        hidden = int(self._get("SCROLLBACK_ROWS", "size_t*")) - self.history
-        point.value.x, point.value.y = col, line + hidden
+        point.value.x, point.value.y = col, line + self._count_above()[1]
         ref.size = native.ffi.sizeof("GhosttyGridRef")
         native.grid_ref(self._terminal, point[0], ref)
         return ref

@@ -28,17 +28,17 @@ _ALLOWED: Final = re.compile(
 class Outbox:
     """What one terminal has reported and nobody has taken yet."""
 
-    def __init__(self, native: Any, terminal: Any) -> None:
+    def __init__(self, native: Any, terminal: Any, only: str | None = None) -> None:
         self._native = native
         self._terminal = terminal
-        self.confine = True
+        self.confined = True
         self.bells = 0
         self.retitled = False
         self.notifications: list[Notified] = []
         self.replies = bytearray()
         self._handle = native.ffi.new_handle(self)
         native.lib.ghostty_terminal_set(terminal, native.lib.GHOSTTY_TERMINAL_OPT_USERDATA, self._handle)
-        for name in vars(native.callbacks):
+        for name in (only,) if only else vars(native.callbacks):
             self._arm(name, on=True)
 
     def _arm(self, name: str, *, on: bool) -> None:
@@ -55,7 +55,7 @@ class Outbox:
     # -- called by the library ------------------------------------------------------------------------------
 
     def on_reply(self, data: bytes) -> None:
-        if self.confine and not _ALLOWED.fullmatch(data):
+        if self.confined and not _ALLOWED.fullmatch(data):
             return
         self.replies += data
         if len(self.replies) >= MAX_REPLY_BYTES:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from ptybridge.core.emulator import Region, Span, SpecialRow
+from ptybridge.core.emulator import Region, Span, SpecialRow, Survey
 
 _CELL_BYTES: Final = 8
 _GAP: Final = None
@@ -19,10 +19,21 @@ _TEXT: Final = b""
 _BLANK: Final = bytes(_CELL_BYTES)
 
 
+class RowFlags(NamedTuple):
+    """The bits of a row's value that say something about it."""
+
+    wraps: int
+    continues: int
+    linked: int
+    styled: int
+
+
 class _Row(NamedTuple):
+    line: int
     cells: bytes
     wraps: bool
-    continues: bool
+    # It goes on from a row that says it does not wrap.
+    torn: bool
     linked: bool
     styled: bool
 
@@ -41,76 +52,105 @@ def colored_cells(ffi: Any, lib: Any) -> bytes:
     return bytes(table)
 
 
-def survey(native: Any, terminal: Any, history: int, region: Region) -> list[SpecialRow]:
-    """Return the special rows of a region; `history` is how many lines stand above the grid."""
+def flag_masks(ffi: Any, lib: Any) -> RowFlags:
+    """Return which bits of a row's value are its flags, again by asking: calling for each costs more than the rest."""
+    out = ffi.new("bool*")
+
+    def mask(flag: int) -> int:
+        found = 0
+        for bit in range(64):
+            lib.ghostty_row_get(1 << bit, flag, out)
+            found |= out[0] << bit
+        return found
+
+    return RowFlags(
+        wraps=mask(lib.GHOSTTY_ROW_DATA_WRAP),
+        continues=mask(lib.GHOSTTY_ROW_DATA_WRAP_CONTINUATION),
+        linked=mask(lib.GHOSTTY_ROW_DATA_HYPERLINK),
+        styled=mask(lib.GHOSTTY_ROW_DATA_STYLED),
+    )
+
+
+def survey(native: Any, terminal: Any, history: int, region: Region) -> Survey:
+    """Judge the rows of a region; `history` is how many lines stand above the grid."""
     ffi, lib = native.ffi, native.lib
     state, rows = ffi.new("GhosttyRenderState*"), ffi.new("GhosttyRenderStateRowIterator*")
     if lib.ghostty_render_state_new(ffi.NULL, state) != 0:
-        return []
+        return Survey(special=[], last=region.top + region.rows - 1)
     try:
         above = max(0, history - region.top)
-        overscan = ffi.new("GhosttyRenderStateOverscan*", {"above": min(above, 0xFFFF), "below": 0})
-        lib.ghostty_render_state_set(state[0], lib.GHOSTTY_RENDER_STATE_OPTION_OVERSCAN, overscan)
+        if above:
+            overscan = ffi.new("GhosttyRenderStateOverscan*", {"above": min(above, 0xFFFF), "below": 0})
+            lib.ghostty_render_state_set(state[0], lib.GHOSTTY_RENDER_STATE_OPTION_OVERSCAN, overscan)
         lib.ghostty_render_state_update(state[0], terminal)
         lib.ghostty_render_state_row_iterator_new(ffi.NULL, rows)
         lib.ghostty_render_state_get(state[0], lib.GHOSTTY_RENDER_STATE_DATA_ROW_ITERATOR, rows)
-        return list(_special(native, rows[0], history - above, region))
+        return _judge(native, _rows(native, rows[0], history - above), region)
     finally:
         if rows[0]:
             lib.ghostty_render_state_row_iterator_free(rows[0])
         lib.ghostty_render_state_free(state[0])
 
 
-def _special(native: Any, rows: Any, first: int, region: Region) -> Iterator[SpecialRow]:
-    # A row that wraps is judged when the next one is known.
-    wrapped: SpecialRow | None = None
-    goes_on = True
-    for line, row in enumerate(_rows(native, rows), first):
-        if line >= region.top + region.rows:
+def _judge(native: Any, rows: Iterator[_Row], region: Region) -> Survey:
+    special: list[SpecialRow] = []
+    last = region.top - 1
+    before: _Row | None = None
+    for row in rows:
+        if row.line >= region.top + region.rows:
             break
-        if line < region.top:
+        if row.line < region.top:
             continue
-        if wrapped is not None and row.cells.startswith(_BLANK):
-            yield wrapped
-        wrapped = None
-        special = _judge(native, line, row)
-        torn = row.continues and not goes_on
-        goes_on = row.wraps
-        if special is not None:
-            yield special
-        elif row.wraps or torn:
-            whole = SpecialRow(line=line, linked=False, spans=_spans(native, row))
-            # The last cell may be the gap before a wide character; then the one before it counts.
-            if torn or _BLANK in (row.cells[-_CELL_BYTES:], row.cells[-2 * _CELL_BYTES : -_CELL_BYTES]):
-                yield whole
-            else:
-                wrapped = whole
+        if any(row.cells):
+            last = row.line
+        # A row that wraps is judged when the next one is known.
+        if before is not None and row.cells.startswith(_BLANK):
+            special.append(_special(native, before))
+        before = None
+        if _misjudged(native, row):
+            special.append(_special(native, row))
+        elif row.wraps:
+            before = row
+    return Survey(special=special, last=last)
 
 
-def _judge(native: Any, line: int, row: _Row) -> SpecialRow | None:
-    if row.linked or row.styled or 1 in row.cells[::_CELL_BYTES].translate(native.colored_cells):
-        spans = _spans(native, row)
-        if row.linked or not _one_piece(spans):
-            return SpecialRow(line=line, linked=row.linked, spans=spans)
-    return None
+def _misjudged(native: Any, row: _Row) -> bool:
+    """Tell whether the formatter gets this row wrong by itself."""
+    if row.linked or row.torn:
+        return True
+    if row.styled and _BLANK in row.cells.strip(b"\0"):
+        return True
+    if 1 in row.cells[::_CELL_BYTES].translate(native.colored_cells):
+        return True
+    # A blank last cell cannot have wrapped. It may be the gap before a wide character; then the one before it counts.
+    ends = (row.cells[-_CELL_BYTES:], row.cells[-2 * _CELL_BYTES : -_CELL_BYTES])
+    return row.wraps and _BLANK in ends
 
 
-def _rows(native: Any, rows: Any) -> Iterator[_Row]:
-    ffi, lib = native.ffi, native.lib
+def _special(native: Any, row: _Row) -> SpecialRow:
+    return SpecialRow(line=row.line, linked=row.linked, spans=_spans(native, row))
+
+
+def _rows(native: Any, rows: Any, line: int) -> Iterator[_Row]:
+    ffi, lib, flags = native.ffi, native.lib, native.row_flags
     view, raw = ffi.new("GhosttyCellsView*"), ffi.new("GhosttyRow*")
-    wraps, continues, linked, styled = (ffi.new("bool*") for _ in range(4))
-    while lib.ghostty_render_state_row_iterator_next(rows):
-        lib.ghostty_render_state_row_get(rows, lib.GHOSTTY_RENDER_STATE_ROW_DATA_RAW, raw)
-        lib.ghostty_row_get(raw[0], lib.GHOSTTY_ROW_DATA_WRAP, wraps)
-        lib.ghostty_row_get(raw[0], lib.GHOSTTY_ROW_DATA_WRAP_CONTINUATION, continues)
-        lib.ghostty_row_get(raw[0], lib.GHOSTTY_ROW_DATA_HYPERLINK, linked)
-        lib.ghostty_row_get(raw[0], lib.GHOSTTY_ROW_DATA_STYLED, styled)
-        lib.ghostty_render_state_row_get(rows, lib.GHOSTTY_RENDER_STATE_ROW_DATA_CELLS_RAW, view)
-        yield _Row(bytes(ffi.buffer(view.ptr, view.len * _CELL_BYTES)), wraps[0], continues[0], linked[0], styled[0])
-
-
-def _one_piece(spans: list[Span]) -> bool:
-    return not spans or (len(spans) == 1 and not spans[0].color)
+    get, more, buffer = lib.ghostty_render_state_row_get, lib.ghostty_render_state_row_iterator_next, ffi.buffer
+    value, cells = lib.GHOSTTY_RENDER_STATE_ROW_DATA_RAW, lib.GHOSTTY_RENDER_STATE_ROW_DATA_CELLS_RAW
+    goes_on = True
+    while more(rows):
+        get(rows, value, raw)
+        get(rows, cells, view)
+        bits = raw[0]
+        yield _Row(
+            line,
+            bytes(buffer(view.ptr, view.len * _CELL_BYTES)),
+            bits & flags.wraps != 0,
+            bits & flags.continues != 0 and not goes_on,
+            bits & flags.linked != 0,
+            bits & flags.styled != 0,
+        )
+        goes_on = bits & flags.wraps != 0
+        line += 1
 
 
 def _spans(native: Any, row: _Row) -> list[Span]:

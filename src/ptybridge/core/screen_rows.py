@@ -7,7 +7,7 @@ they are put together from the spans they are made of.
 from collections.abc import Iterator
 from itertools import groupby
 
-from ptybridge.core.emulator import Emulator, Region, Span, SpecialRow
+from ptybridge.core.emulator import Emulator, Region, Span, SpecialRow, Survey
 
 
 def separate_rows(emulator: Emulator, region: Region) -> list[bytes]:
@@ -21,26 +21,21 @@ def separate_rows(emulator: Emulator, region: Region) -> list[bytes]:
         texts += [b""] * (region.rows - len(texts))
     else:
         texts = [_cut(emulator, region.top + row, [whole], region) for row in range(region.rows)]
-    for row in emulator.survey(region):
+    for row in emulator.survey(region).special:
         texts[row.line - region.top] = _cut(emulator, row.line, row.spans, region)
     return texts
 
 
-def joined_rows(emulator: Emulator, top: int, end: int) -> bytes:
+def joined_rows(emulator: Emulator, top: int, end: int) -> tuple[bytes, int]:
     """Return lines `top` to `end` (exclusive) for another terminal: lines that wrapped wrap there, links are links.
 
-    Blank lines at the end are left out, as is the last line end.
+    Blank lines at the end are left out, as is the last line end; the number tells how many.
     """
-    return b"".join(_pieces(emulator, top, end)).rstrip(b"\r\n") if top < end else b""
-
-
-def last_row(emulator: Emulator, top: int, end: int) -> int:
-    """Return the last line of `top` to `end` (exclusive) that is not blank, `top - 1` if all are."""
-    for line in range(end - 1, top - 1, -1):
-        region = Region(top=line, rows=1, left=0, cols=emulator.size.cols)
-        if emulator.format(region, "vt") or emulator.survey(region):
-            return line
-    return top - 1
+    if top >= end:
+        return b"", 0
+    survey = emulator.survey(_whole(emulator, top, end))
+    text = b"".join(_pieces(emulator, survey, top)).rstrip(b"\r\n")
+    return text, end - 1 - max(top, survey.last)
 
 
 def _cut(emulator: Emulator, line: int, spans: list[Span], region: Region) -> bytes:
@@ -63,26 +58,30 @@ def _span(emulator: Emulator, line: int, start: int, end: int, color: bytes) -> 
     return emulator.format(Region(top=line, rows=1, left=start, cols=end - start), "vt")
 
 
-def _pieces(emulator: Emulator, top: int, end: int) -> Iterator[bytes]:
-    start = top
-    for row in emulator.survey(Region(top=top, rows=end - top, left=0, cols=emulator.size.cols)):
+def _pieces(emulator: Emulator, survey: Survey, start: int) -> Iterator[bytes]:
+    for row in survey.special:
         yield _block(emulator, start, row.line)
         yield from _special(emulator, row)
         yield _line_end(emulator, row.line)
         start = row.line + 1
-    yield _block(emulator, start, end)
+    if start <= survey.last:
+        yield emulator.format(_whole(emulator, start, survey.last + 1), "vt", unwrap=True)
 
 
 def _block(emulator: Emulator, start: int, end: int) -> bytes:
     """Return ordinary lines, with a line end after each that needs one."""
     if start >= end:
         return b""
-    text = emulator.format(Region(top=start, rows=end - start, left=0, cols=emulator.size.cols), "vt", unwrap=True)
+    text = emulator.format(_whole(emulator, start, end), "vt", unwrap=True)
     # Blank lines at the end are left out by the formatter, but something follows.
     last = end - 1
-    while last > start and not emulator.format(Region(top=last, rows=1, left=0, cols=emulator.size.cols), "vt"):
+    while last > start and not emulator.format(_whole(emulator, last, last + 1), "vt"):
         last -= 1
     return text + b"\r\n" * (end - 1 - last) + _line_end(emulator, end - 1)
+
+
+def _whole(emulator: Emulator, start: int, end: int) -> Region:
+    return Region(top=start, rows=end - start, left=0, cols=emulator.size.cols)
 
 
 def _line_end(emulator: Emulator, line: int) -> bytes:

@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from ptybridge.core.emulator import CursorState, Emulator, Region, printable
-from ptybridge.core.screen_rows import joined_rows, last_row
+from ptybridge.core.screen_rows import joined_rows
 
 # Modes that are off on a terminal just reset, and on.
 _OFF: Final = (1, 5, 9, 45, 67, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1039, 1045, 2004, 2031, 2048)
@@ -74,16 +74,14 @@ def _history(emulator: Emulator, limit: int | None) -> bytes:
     count = end if limit is None else min(end, max(0, limit))
     if count == 0:
         return b""
-    text = joined_rows(emulator, end - count, end)
-    # These come without the blank lines at the end.
-    blank = min(count - 1, end - 1 - last_row(emulator, end - count, end))
+    text, blank = joined_rows(emulator, end - count, end)
     # However the other terminal measured these lines, scrolling one screenful from the last row takes them all out.
     return b"%s%s\x1b[%d;1H%s\x1b[H\x1b[J" % (text, b"\r\n" * blank, rows, b"\n" * min(count, rows))
 
 
 def _grid(emulator: Emulator) -> bytes:
     top = emulator.history
-    return joined_rows(emulator, top, top + emulator.size.rows)
+    return joined_rows(emulator, top, top + emulator.size.rows)[0]
 
 
 # -- cursors ------------------------------------------------------------------------------------------------
