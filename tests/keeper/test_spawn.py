@@ -20,11 +20,12 @@ def run(daemon: Daemon, kind: str, command: str, **params: object) -> str:
 
 @KINDS
 def test_child_ignores_and_blocks_no_signal(daemon: Daemon, kind: str) -> None:
-    found = dict(
-        line.split(":\t") for line in run(daemon, kind, "grep -E '^Sig(Ign|Blk)' /proc/self/status").splitlines()
-    )
-    assert int(found["SigBlk"], 16) == 0
-    assert int(found["SigIgn"], 16) == 0
+    lines = run(daemon, kind, "grep -E '^Sig(Ign|Blk)' /proc/self/status").splitlines()
+    found = {name: int(mask, 16) for name, mask in (line.split(":\t") for line in lines)}
+    # The C library keeps signals 32 and 33 to itself: its posix_spawn, with which a keeper may have been started,
+    # ignores them, and lets nobody change that.
+    internal = 3 << 31
+    assert (found["SigBlk"], found["SigIgn"] & ~internal) == (0, 0)
 
 
 @KINDS

@@ -77,11 +77,13 @@ class Ring:
     @property
     def floor(self) -> int:
         """The least offset somebody still needs; written by the daemon, heeded by a writer that was told to."""
-        return self._header[_FLOOR]
+        floor = self._header[_FLOOR]
+        return floor - (1 << 64) if floor >> 63 else floor
 
     @floor.setter
     def floor(self, offset: int) -> None:
-        self._header[_FLOOR] = offset
+        # Below zero while a limit leaves less room than the ring has: two's complement, as in a C int64.
+        self._header[_FLOOR] = offset & 0xFFFF_FFFF_FFFF_FFFF
 
     @property
     def eof(self) -> bool:
