@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from ptybridge.errors import PtybridgeError
 from tests.bench import calls, memory, screens, terminals
 from tests.bench.lab import BenchError, Lab, installed
 from tests.bench.results import Row, table
@@ -47,7 +48,7 @@ def main() -> int:
             print(f"{id} ...", file=sys.stderr, flush=True)
             try:
                 rows += BENCHES[id](lab)
-            except (BenchError, subprocess.SubprocessError) as exc:
+            except (BenchError, PtybridgeError, subprocess.SubprocessError) as exc:
                 failed = True
                 print(f"{id} could not be measured: {exc}", file=sys.stderr)
     print(table(rows))

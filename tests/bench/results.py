@@ -51,7 +51,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """Return the line's cells as text."""
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.3g}"
         return [self.id, self.what, self.ours, self.peer, self.theirs, ratio, self.target, self.verdict]
 
 
