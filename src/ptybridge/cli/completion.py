@@ -24,7 +24,7 @@ def completion_command(app: App, shell: str | None) -> None:
     """Print the completion script of SHELL, by default of yours."""
     from click.shell_completion import get_completion_class
 
-    from ptybridge.cli.main import program
+    from ptybridge.cli.program import program
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))
     kind = get_completion_class(name) if name in SHELLS else None

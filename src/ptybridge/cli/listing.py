@@ -6,6 +6,7 @@ from ptybridge.api.session import GET, LIST, Get, List, SessionInfo
 from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.quick import session_table, state_of
 from ptybridge.cli.targets import find_id, target_argument
 
 
@@ -36,31 +37,7 @@ def ls_command(app: App, state: str | None, owner: str | None, tag: str | None, 
         for session in sessions:
             print(session.session_id)
     elif sessions:
-        head = ("ID", "NAME", "STATE", "CLIENTS", "AGE", "COMMAND")
-        print(*output.table(head, map(_row, sessions)), sep="\n")
-
-
-def _row(session: SessionInfo) -> list[tuple[str, str]]:
-    running = session.state == "running"
-    return [
-        (session.session_id, "bold" if running else "dim"),
-        (session.name or "-", "" if running else "dim"),
-        state_of(session),
-        (str(len(session.clients)) if session.clients else "-", ""),
-        (output.ago(session.created_at_ms), ""),
-        (output.command_line(session.command), "" if running else "dim"),
-    ]
-
-
-def state_of(session: SessionInfo) -> tuple[str, str]:
-    """Return a session's state in a word or two, and its colour."""
-    if session.state == "running":
-        return ("waiting", "yellow") if session.waiting_for_input else ("running", "green")
-    if session.exit_signal is not None:
-        return session.exit_signal, "red"
-    if session.exit_code is None:
-        return session.exit_reason or "exited", "red"
-    return f"exit {session.exit_code}", "red" if session.exit_code else "dim"
+        print(*session_table(sessions), sep="\n")
 
 
 @command(

@@ -1,0 +1,155 @@
+"""The commands: finds the one that is wanted, imports only what that needs, and turns errors into exit codes.
+
+How it works: `COMMANDS` names the module of each command, so that `--help` needs to import none of them and every
+command just its own. Errors end here, as one line and a hint; nothing else in `cli/` catches them to print them.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from ptybridge import __version__
+from ptybridge.cli.app import App
+from ptybridge.cli.command import Command, global_options
+from ptybridge.cli.exits import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from ptybridge.errors import PtybridgeError
+
+# name: (module below ptybridge.cli, what it does); a heading starts a new group in the help.
+COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "Sessions": {
+        "new": ("new", "Start a program as a session, and attach to it."),
+        "attach": ("enter", "Be on a session, as if it ran in this terminal."),
+        "ls": ("listing", "List the sessions."),
+        "run": ("run", "Run a program as a session and leave with its status."),
+        "info": ("listing", "Show everything about a session."),
+        "close": ("control", "End sessions and forget them."),
+    },
+    "Input and output": {
+        "send": ("input", "Send text to a session."),
+        "keys": ("input", "Press keys in a session."),
+        "paste": ("input", "Paste text into a session."),
+        "read": ("reading", "Print what a session has printed."),
+        "tail": ("reading", "Print the end of what a session has printed, and follow it."),
+        "screen": ("reading", "Print what a session's terminal shows."),
+        "wait": ("waiting", "Wait until something holds in a session."),
+    },
+    "Control": {
+        "rename": ("control", "Give a session another name."),
+        "resize": ("control", "Set the size of a session's terminal."),
+        "signal": ("control", "Send a signal to a session's programs."),
+        "clients": ("clients", "List who is attached to a session."),
+        "kick": ("clients", "Remove a client from a session."),
+        "events": ("events", "Print what happens, as it happens."),
+    },
+    "The daemon": {
+        "serve": ("serve", "Run the daemon in the foreground."),
+        "status": ("node", "Show whether the daemon runs and is well."),
+        "restart": ("node", "Replace the daemon by a fresh one."),
+        "stop": ("node", "Stop the daemon."),
+    },
+    "Other": {
+        "call": ("call", "Call any operation."),
+        "ops": ("call", "List the operations that can be called."),
+        "config": ("configuration", "Show the configuration and where it comes from."),
+        "completion": ("completion", "Print the completion script of a shell."),
+        "reset": ("enter", "Give back a terminal that a killed attach has left in disorder."),
+        "version": ("node", "Print the version."),
+    },
+}
+NAME_WIDTH: Final = 10  # that the groups line up
+MODULES: Final = {name: entry[0] for group in COMMANDS.values() for name, entry in group.items()}
+
+
+class Program(click.Group):
+    """The group of all commands, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; `signal` is the function `signal_command`, so that modules may use the word."""
+        if cmd_name not in MODULES:
+            return None
+        module = import_module(f"ptybridge.cli.{MODULES[cmd_name]}")
+        found: Command = getattr(module, f"{cmd_name}_command")
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and args[0] not in MODULES and not args[0].startswith("-"):
+            from ptybridge.config import near
+
+            ctx.fail(f"there is no command {args[0]!r}{near(args[0], MODULES)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in their groups, without importing them."""
+        for heading, commands in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(NAME_WIDTH), summary) for name, (_, summary) in commands.items()])
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="COMMAND …",
+)
+@global_options
+@click.version_option(__version__, message="ptybridge %(version)s")
+@click.pass_context
+def program(ctx: click.Context) -> None:
+    """Programs as sessions that people, scripts and agents share.
+
+    A session keeps running when you leave it: start one with `new`, leave with Ctrl-\\ d, come back with `attach`.
+    The daemon that keeps the sessions starts by itself. TARGET is a session's id, the beginning of one, or its name.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; return the exit code. Messages have been printed."""
+    app = App()
+    try:
+        with program.make_context("ptybridge", list(arguments), obj=app) as ctx:
+            result = program.invoke(ctx)
+        sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.UsageError as exc:
+        _complain(exc.format_message(), f"see `{exc.ctx.command_path} --help`" if exc.ctx else None)
+        return EXIT_USAGE
+    except click.ClickException as exc:
+        _complain(exc.format_message())
+        return EXIT_USAGE
+    except PtybridgeError as exc:
+        _complain(exc.message, exc.hint)
+        return exit_code_of(exc)
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has seen enough. What is still buffered must go nowhere, or the interpreter complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_BROKEN_PIPE
+    finally:
+        app.close()
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, hint: str | None = None) -> None:
+    from ptybridge.text import printable
+
+    print(f"ptybridge: {printable(message, 2000)}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {printable(hint, 2000)}", file=sys.stderr)
+
+
+def complete() -> NoReturn:
+    """Answer the shell that completes a command line."""
+    program.main(prog_name="ptybridge")
+    raise SystemExit(0)
