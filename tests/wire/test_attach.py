@@ -90,6 +90,15 @@ def test_oversized_frame_is_refused_before_it_comes() -> None:
         buffer.feed(struct.pack(">BI", 0x01, 101))
 
 
+def test_error_ends_the_stream() -> None:
+    buffer = FrameBuffer()
+    with pytest.raises(InvalidRequest):
+        buffer.feed(frame(attach.Resize.type, b"") + attach.encode(attach.Detach()))
+    assert buffer.broken
+    with pytest.raises(InvalidRequest):
+        buffer.feed(attach.encode(attach.Detach()))
+
+
 @given(st.lists(st.binary(max_size=20), max_size=10))
 def test_junk_raises_only_typed_errors(parts: list[bytes]) -> None:
     buffer = FrameBuffer(limit=1000)

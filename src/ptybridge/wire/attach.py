@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from ptybridge.errors import InvalidRequest, RequestTooLarge
+from ptybridge.errors import InvalidRequest, PtybridgeError, RequestTooLarge
 
 # As for a JSON line: room for the largest input, and for any snapshot.
 MAX_FRAME_BYTES: Final = 24 << 20
@@ -191,13 +191,29 @@ class FrameBuffer:
         self._limit = limit
         self._rest = bytearray()
         self._needed = HEAD_BYTES
+        self._broken: PtybridgeError | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether an error has ended the stream."""
+        return self._broken is not None
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes.
 
         Raises RequestTooLarge for a payload over the limit, as soon as its head is there, and InvalidRequest for
-        one that its type does not allow.
+        one that its type does not allow; once it has, every call does.
         """
+        try:
+            return self._feed(data)
+        except PtybridgeError as exc:
+            self._broken = exc
+            self._rest.clear()
+            raise
+
+    def _feed(self, data: bytes) -> list[Frame]:
+        if self._broken is not None:
+            raise self._broken
         if self._rest:
             self._rest += data
             # Waiting for a whole frame before looking again keeps a large one in small pieces linear.
