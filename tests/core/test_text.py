@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptybridge.core.text import MAX_LABEL_BYTES, EscapeStripper, Utf8Cutter, printable, strip_escapes, validate_label
+from ptybridge.core.text import MAX_LABEL_BYTES, EscapeStripper, Utf8Cutter, strip_escapes, validate_label
 from ptybridge.errors import InvalidParams
+from ptybridge.text import printable
 
 NEAR_UTF8 = st.lists(
     st.text(max_size=3).map(str.encode)

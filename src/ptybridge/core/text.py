@@ -1,19 +1,13 @@
-"""From bytes and strangers' strings to text that is safe to show: UTF-8 cutting, escapes, printable text, labels."""
+"""From bytes to text: characters that reads have cut, escape sequences, and which strings may serve as labels."""
 
 import codecs
 import re
 from typing import Final
 
 from ptybridge.errors import InvalidParams
+from ptybridge.text import BREAKS, UNPRINTABLE, printable
 
 MAX_LABEL_BYTES: Final = 200
-
-# Marks that reorder or hide what follows: Unicode's Bidi_Control property, and the tag characters U+E0000 …, which
-# no terminal shows but a language model reads.
-_HIDDEN: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f"
-# Line breaks and tabs within a title stand between words.
-_BREAKS: Final = re.compile("[\t-\r\x85\u2028\u2029]+")
-_UNPRINTABLE: Final = re.compile(f"[\x00-\x1f\x7f-\x9f{_HIDDEN}\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 class Utf8Cutter:
@@ -140,16 +134,6 @@ def strip_escapes(data: bytes) -> bytes:
 # -- strings that others choose -----------------------------------------------------------------------------
 
 
-def printable(text: str, limit: int) -> str:
-    """Return `text` as one line of at most `limit` ≥ 1 characters that cannot steer a terminal or mislead a reader.
-
-    For titles, names, directories and everything else that strangers choose and we list or log. Line breaks
-    and tabs become spaces, other control, bidirectional and hidden characters go; what is too long ends in "…".
-    """
-    text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text)).strip()
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def validate_label(value: str, what: str) -> str:
     """Return `value` if it can serve as a name, tag or owner; `what` is one of these words, for the message.
 
@@ -171,7 +155,7 @@ def _problem(value: str) -> str | None:
         return "begins with a dash and would be taken for an option"
     if "/" in value or value in {".", ".."}:
         return "would be taken for a path"
-    if _BREAKS.search(value) or _UNPRINTABLE.search(value):
+    if BREAKS.search(value) or UNPRINTABLE.search(value):
         return "has characters that cannot be seen"
     if len(value.encode()) > MAX_LABEL_BYTES:
         return f"is longer than {MAX_LABEL_BYTES} bytes"
