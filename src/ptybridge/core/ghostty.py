@@ -28,6 +28,7 @@ MAX_STRING_BYTES: Final = 64 << 10
 # Only ratios of pixels matter, and only to programs that ask for them.
 CELL_PIXELS: Final = (8, 16)
 
+_OPTION_STRUCTS: Final = ("TerminalOptions", "TerminalExtra", "ScreenExtra")
 _WIDTHS: Final[tuple[Width, ...]] = ("narrow", "wide", "tail", "head")
 
 
@@ -45,6 +46,10 @@ def load() -> Any:
         lib=lib,
         grid_ref=grid_ref,
         callbacks=install_callbacks(ffi, lib),
+        # Structs begin with their own size.
+        option_sizes=tuple(ffi.sizeof(f"GhosttyFormatter{name}") for name in _OPTION_STRUCTS),
+        selection_size=ffi.sizeof("GhosttySelection"),
+        ref_size=ffi.sizeof("GhosttyGridRef"),
         colored_cells=colored_cells(ffi, lib),
         row_flags=flag_masks(ffi, lib),
     )
@@ -231,7 +236,20 @@ class GhosttyEmulator:
         return survey(self._native, self._terminal, self.history, region)
 
     def colors(self) -> bytes:
-        return b""
+        ffi, lib = self._native.ffi, self._native.lib
+        now, initial = ffi.new("GhosttyColorRgb[256]"), ffi.new("GhosttyColorRgb[256]")
+        lib.ghostty_terminal_get(self._terminal, lib.GHOSTTY_TERMINAL_DATA_COLOR_PALETTE, now)
+        lib.ghostty_terminal_get(self._terminal, lib.GHOSTTY_TERMINAL_DATA_COLOR_PALETTE_DEFAULT, initial)
+        out = []
+        if bytes(ffi.buffer(now)) != bytes(ffi.buffer(initial)):
+            for index, (color, before) in enumerate(zip(now, initial, strict=True)):
+                if (color.r, color.g, color.b) != (before.r, before.g, before.b):
+                    out.append(b"\x1b]4;%d;rgb:%02x/%02x/%02x\x1b\\" % (index, color.r, color.g, color.b))
+        for command, key in ((10, "FOREGROUND"), (11, "BACKGROUND"), (12, "CURSOR")):
+            # These have no default here, so that a value means a program set one.
+            if lib.ghostty_terminal_get(self._terminal, getattr(lib, f"GHOSTTY_TERMINAL_DATA_COLOR_{key}"), now) == 0:
+                out.append(b"\x1b]%d;rgb:%02x/%02x/%02x\x1b\\" % (command, now[0].r, now[0].g, now[0].b))
+        return b"".join(out)
 
     # -- copies ---------------------------------------------------------------------------------------------
 
@@ -282,22 +300,20 @@ class GhosttyEmulator:
         point, ref = native.ffi.new("GhosttyPointS*"), native.ffi.new("GhosttyGridRef*")
         point.tag = native.lib.GHOSTTY_POINT_TAG_SCREEN
         point.value.x, point.value.y = col, line + self._count_above()[1]
-        ref.size = native.ffi.sizeof("GhosttyGridRef")
+        ref.size = native.ref_size
         native.grid_ref(self._terminal, point[0], ref)
         return ref
 
     def _options(self, region: Region, markup: Markup) -> Any:
         ffi, lib = self._native.ffi, self._native.lib
         options = ffi.new("GhosttyFormatterTerminalOptions*")
-        options.size = ffi.sizeof("GhosttyFormatterTerminalOptions")
-        options.extra.size = ffi.sizeof("GhosttyFormatterTerminalExtra")
-        options.extra.screen.size = ffi.sizeof("GhosttyFormatterScreenExtra")
+        options.size, options.extra.size, options.extra.screen.size = self._native.option_sizes
         options.emit = (
             lib.GHOSTTY_FORMATTER_FORMAT_VT if markup == "vt" else lib.GHOSTTY_FORMATTER_FORMAT_PLAIN
         )
         options.trim = markup == "text"
         selection = ffi.new("GhosttySelection*")
-        selection.size = ffi.sizeof("GhosttySelection")
+        selection.size = self._native.selection_size
         selection.start = self._ref(region.top, region.left)[0]
         last, edge = region.top + region.rows - 1, region.left + region.cols - 1
         # The gap before a wide character that did not fit brings that character along, from the next line.

@@ -6,7 +6,7 @@ wrapped, or the one it wrapped into, was changed since, rows are joined or space
 The library's render state hands out whole rows of cells at once; asking cell by cell costs twenty times as much.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ _CELL_BYTES: Final = 8
 _GAP: Final = None
 _TEXT: Final = b""
 _BLANK: Final = bytes(_CELL_BYTES)
+_KindOf = Callable[[int], bytes | None]
 
 
 class RowFlags(NamedTuple):
@@ -94,6 +95,7 @@ def survey(native: Any, terminal: Any, history: int, region: Region) -> Survey:
 
 def _judge(native: Any, rows: Iterator[_Row], region: Region) -> Survey:
     special: list[SpecialRow] = []
+    kind = _memo(partial(_kind, native))
     last = region.top - 1
     before: _Row | None = None
     for row in rows:
@@ -101,14 +103,14 @@ def _judge(native: Any, rows: Iterator[_Row], region: Region) -> Survey:
             break
         if row.line < region.top:
             continue
-        if any(row.cells):
+        if row.cells.strip(b"\0"):
             last = row.line
         # A row that wraps is judged when the next one is known.
         if before is not None and row.cells.startswith(_BLANK):
-            special.append(_special(native, before))
+            special.append(_special(kind, before))
         before = None
         if _misjudged(native, row):
-            special.append(_special(native, row))
+            special.append(_special(kind, row))
         elif row.wraps:
             before = row
     return Survey(special=special, last=last)
@@ -118,17 +120,18 @@ def _misjudged(native: Any, row: _Row) -> bool:
     """Tell whether the formatter gets this row wrong by itself."""
     if row.linked or row.torn:
         return True
-    if row.styled and _BLANK in row.cells.strip(b"\0"):
-        return True
-    if 1 in row.cells[::_CELL_BYTES].translate(native.colored_cells):
-        return True
+    colored = row.cells[::_CELL_BYTES].translate(native.colored_cells).count(1)
+    if row.styled or colored:
+        used = row.cells.strip(b"\0")
+        if _BLANK in used or colored >= len(used) // _CELL_BYTES:
+            return True
     # A blank last cell cannot have wrapped. It may be the gap before a wide character; then the one before it counts.
     ends = (row.cells[-_CELL_BYTES:], row.cells[-2 * _CELL_BYTES : -_CELL_BYTES])
     return row.wraps and _BLANK in ends
 
 
-def _special(native: Any, row: _Row) -> SpecialRow:
-    return SpecialRow(line=row.line, linked=row.linked, spans=_spans(native, row))
+def _special(kind: _KindOf, row: _Row) -> SpecialRow:
+    return SpecialRow(line=row.line, linked=row.linked, spans=_spans(kind, row))
 
 
 def _rows(native: Any, rows: Any, line: int) -> Iterator[_Row]:
@@ -153,14 +156,14 @@ def _rows(native: Any, rows: Any, line: int) -> Iterator[_Row]:
         line += 1
 
 
-def _spans(native: Any, row: _Row) -> list[Span]:
+def _spans(kind: _KindOf, row: _Row) -> list[Span]:
     """Cut a row at its blank cells, and what has no text at changes of colour.
 
     Colour between text stays with it, unless links are going to cut that into pieces.
     """
-    kinds = list(map(_memo(partial(_kind, native)), memoryview(row.cells).cast("Q")))
+    kinds = list(map(kind, memoryview(row.cells).cast("Q")))
     spans, left = [], 0
-    for blank, run in groupby(kinds, lambda kind: kind is _GAP):
+    for blank, run in groupby(kinds, lambda piece: piece is _GAP):
         piece = list(run)
         if blank:
             left += len(piece)
@@ -175,7 +178,7 @@ def _spans(native: Any, row: _Row) -> list[Span]:
     return spans
 
 
-def _memo(function: Any) -> Any:
+def _memo(function: _KindOf) -> _KindOf:
     known: dict[int, bytes | None] = {0: _GAP}
 
     def look_up(cell: int) -> bytes | None:

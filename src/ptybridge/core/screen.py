@@ -8,12 +8,18 @@ from threading import Lock
 from typing import Self
 
 from ptybridge.core import screen_render, screen_snapshot, skipping
-from ptybridge.core.emulator import Emulator, Format, Region, ScreenEvent, ScreenModes, printable
+from ptybridge.core.emulator import Emulator, Format, Notified, Region, ScreenEvent, ScreenModes, printable
 from ptybridge.core.screen_html import to_html
+from ptybridge.core.screen_notices import NoticeScanner
 from ptybridge.core.screen_rows import separate_rows
 from ptybridge.model import WindowSize
 
+_MAX_NOTICES = 16
 _MOUSE_MODES = (9, 1000, 1002, 1003)
+
+
+# A snapshot up to this size is kept until something changes: several viewers often attach to a still screen.
+_KEPT_SNAPSHOT_BYTES = 16 << 10
 
 
 class Screen:
@@ -27,6 +33,9 @@ class Screen:
         self._lock = Lock()
         self._scrollback_lines = scrollback_lines
         self._emulator: Emulator = GhosttyEmulator(size, scrollback_lines)
+        self._scanner = NoticeScanner()
+        self._notices: list[Notified] = []
+        self._snapshot: tuple[int | None, bytes] | None = None
 
     @classmethod
     def restore(cls, snapshot: bytes, offset: int, size: WindowSize, *, scrollback_lines: int = 2000) -> Self:
@@ -54,6 +63,9 @@ class Screen:
         """Parse output and move `offset` past it. Never raises, whatever the bytes are. One feeder at a time."""
         with self._lock:
             self._emulator.write(data)
+            self._notices += self._scanner.scan(data)
+            del self._notices[_MAX_NOTICES:]
+            self._snapshot = None
             self.offset += len(data)
 
     def skim(self, data: bytes) -> None:
@@ -75,6 +87,7 @@ class Screen:
         with self._lock:
             if size != self._emulator.size:
                 self._emulator.resize(size)
+                self._snapshot = None
 
     # -- recreating it elsewhere ----------------------------------------------------------------------------
 
@@ -85,7 +98,12 @@ class Screen:
     def capture(self, scrollback_lines: int | None = None) -> tuple[int, bytes]:
         """Return the offset and the snapshot that belongs to it, even while another thread feeds."""
         with self._lock:
-            return self.offset, screen_snapshot.compose(self._emulator, scrollback_lines)
+            if self._snapshot is not None and self._snapshot[0] == scrollback_lines:
+                return self.offset, self._snapshot[1]
+            snapshot = screen_snapshot.compose(self._emulator, scrollback_lines)
+            if len(snapshot) <= _KEPT_SNAPSHOT_BYTES:
+                self._snapshot = scrollback_lines, snapshot
+            return self.offset, snapshot
 
     def render(self, size: WindowSize) -> list[bytes]:
         """Return a byte string per row of a viewer's window, cropped around the cursor; write each at column 1.
@@ -153,7 +171,8 @@ class Screen:
     def take_events(self) -> list[ScreenEvent]:
         """Return bells, a changed title and notifications since the last call."""
         with self._lock:
-            return self._emulator.take_events()
+            notices, self._notices = self._notices, []
+            return [*self._emulator.take_events(), *notices]
 
     def take_replies(self) -> bytes:
         """Return the answers to queries the program made since the last call, in fixed form only."""
