@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from ptybridge.errors import PtybridgeError
 from tests.bench import calls, memory, screens, terminals
 from tests.bench.lab import BenchError, Lab, installed
 from tests.bench.results import Row, table
+
+from ptybridge.errors import PtybridgeError
 
 BENCHES: dict[str, Callable[[Lab], list[Row]]] = {
     "P1": terminals.flood_throughput,

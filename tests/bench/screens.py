@@ -12,6 +12,7 @@ from ptybridge.core.screen import Screen
 from ptybridge.model import WindowSize
 
 SCROLLBACK_LINES = 1000
+KEYSTROKE = b"\rx"
 
 
 def screen_models(lab: Lab) -> list[Row]:
@@ -31,12 +32,23 @@ def screen_models(lab: Lab) -> list[Row]:
     warm = Screen(WindowSize(rows=ROWS, cols=COLS), scrollback_lines=SCROLLBACK_LINES)
     warm.feed(output)
     warm_pyte = pyte.Screen(COLS, ROWS)
-    pyte.ByteStream(warm_pyte).feed(output[-100_000:])
+    stream = pyte.ByteStream(warm_pyte)
+    stream.feed(output[-100_000:])
+
+    # An unchanged screen is answered from what was composed before; a key was typed since, so that nobody gets by
+    # with that, and the figure is what composing takes.
+    def changed(screen: Callable[[bytes], object], work: Callable[[], object]) -> float:
+        screen(KEYSTROKE)
+        return timed(work)
+
     rows = compare(
         "P10",
         "text of a warm screen",
         "ms",
-        {OURS: lambda: timed(lambda: warm.lines("text")), "pyte": lambda: timed(lambda: warm_pyte.display)},
+        {
+            OURS: lambda: changed(warm.feed, lambda: warm.lines("text")),
+            "pyte": lambda: changed(stream.feed, lambda: warm_pyte.display),
+        },
         [Target("pyte", 1 / 10, "at most")],
         lab.rounds * 3,
     )
@@ -44,7 +56,10 @@ def screen_models(lab: Lab) -> list[Row]:
         "P10",
         "redraw of a warm screen",
         "ms",
-        {OURS: lambda: timed(lambda: warm.snapshot(0)), "pyte": lambda: timed(lambda: redraw(warm_pyte))},
+        {
+            OURS: lambda: changed(warm.feed, lambda: warm.snapshot(0)),
+            "pyte": lambda: changed(stream.feed, lambda: redraw(warm_pyte)),
+        },
         [Target("pyte", 1 / 10, "at most")],
         lab.rounds * 3,
     )
