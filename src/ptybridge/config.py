@@ -43,6 +43,7 @@ class Daemon(Section, frozen=True):
     """The daemon: how it starts and what it allows. `max_input_bytes` bounds each session's queue of unread input."""
 
     autostart: bool = True
+    keeper: bool = True
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
     max_exited_sessions: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 200
     exited_retention_ms: Milliseconds = 24 * 60 * 60 * 1000
@@ -109,8 +110,8 @@ def variable_of(key: str) -> str:
 
 
 VARIABLES: Final = {variable_of(key): key for key in KEYS}
-# Set by us for children, or read before there is a configuration.
-OTHER_VARIABLES: Final = frozenset({"PTYBRIDGE_CONFIG", "PTYBRIDGE_SESSION_ID"})
+# Read before there is a configuration; set by us for children; set where our tests must not skip.
+OTHER_VARIABLES: Final = frozenset({"PTYBRIDGE_CONFIG", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI"})
 
 
 def value_of(config: Config, key: str) -> object:

@@ -27,11 +27,12 @@ class App:
         self.json = False
         self._loaded: Loaded | None = None
         self._connection: Connection | None = None
+        self._opened: list[Connection] = []
 
     def close(self) -> None:
-        """Close the shared connection."""
-        if self._connection is not None:
-            self._connection.close()
+        """Close the shared connection and the streams."""
+        for connection in self._opened:
+            connection.close()
 
     # -- configuration --------------------------------------------------------------------------------------
 
@@ -69,21 +70,24 @@ class App:
     def connection(self) -> Connection:
         """The connection that a command's calls share."""
         if self._connection is None:
-            self._connection = self.connect()
+            self.use(self.connect())
+        assert self._connection is not None
         return self._connection
 
     def use(self, connection: Connection) -> None:
-        """Share this connection from now on."""
-        self.close()
+        """Share this connection from now on; it is closed at the end."""
         self._connection = connection
+        self._opened.append(connection)
 
     def call(self, operation: Operation[P, R], params: P, timeout: float | None = ANSWER_SECONDS) -> R:
         """Call an operation."""
         return self.connection.call(operation, params, timeout)
 
     def stream(self, operation: Operation[P, R], params: P) -> Stream[R, Any]:
-        """Open a stream on a connection of its own."""
-        return self.connect().stream(operation, params)
+        """Open a stream on a connection of its own, which is closed at the end."""
+        connection = self.connect()
+        self._opened.append(connection)
+        return connection.stream(operation, params)
 
     # -- printing -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"session.list"}\n'
 ANSWER_SECONDS = 10.0
 # The settings that `socket_path` knows, and what is no setting. Any other variable is for `ptybridge.config`.
-VARIABLES = {"PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR", "PTYBRIDGE_SESSION_ID"}
+VARIABLES = {
+    "PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI",
+}  # fmt: skip
 HEAD = ("ID", "NAME", "STATE", "CLIENTS", "AGE", "COMMAND")
 
 
@@ -62,12 +64,12 @@ def socket_path() -> str | None:
     given = [env.get(name, "") for name in ("PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR")]
     if any(value and not os.path.isabs(value) for value in given):
         return None
-    socket, state_dir, runtime_dir = given
+    socket, state_dir, runtime_dir = (value and os.path.normpath(value) for value in given)
     if not runtime_dir:
         runtime = env.get("XDG_RUNTIME_DIR", "")
         state_dir = state_dir or os.path.join(state if state.startswith("/") else f"{home}/.local/state", "ptybridge")
         runtime_dir = os.path.join(runtime, "ptybridge") if runtime.startswith("/") else state_dir
-    return os.path.normpath(socket) if socket else os.path.join(os.path.normpath(runtime_dir), "daemon.sock")
+    return socket or os.path.join(runtime_dir, "daemon.sock")
 
 
 def _ask(path: str) -> bytes | None:
@@ -78,7 +80,7 @@ def _ask(path: str) -> bytes | None:
         with dial(path, ANSWER_SECONDS) as sock:
             sock.settimeout(ANSWER_SECONDS)
             sock.sendall(REQUEST)
-            parts = []
+            parts: list[bytes] = []
             while not parts or not parts[-1].endswith(b"\n"):
                 part = sock.recv(1 << 20)
                 if not part:

@@ -1,0 +1,233 @@
+"""The program as a whole: help, lazy imports, errors and their exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tests.cli.fake_daemon import FakeDaemon, daemon, session
+
+from ptybridge import errors
+from ptybridge.cli import exits
+from ptybridge.cli.command import Command
+from ptybridge.cli.program import COMMANDS, MODULES, program, run
+
+__all__ = ["daemon"]
+
+# What speaks to a person at a terminal, or runs another program, has nothing to say in JSON.
+WITHOUT_JSON = {"attach", "run", "serve", "completion", "reset"}
+PAGES = sorted(MODULES)
+
+
+def command(name: str) -> Command:
+    found = program.get_command(program.make_context("ptybridge", ["version"]), name)
+    assert isinstance(found, Command)
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_has_an_example_in_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "Examples:" in page
+    example = page.partition("Examples:")[2]
+    assert f"ptybridge {name}" in example
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_has_json_where_it_makes_sense(name: str) -> None:
+    options = {option for param in command(name).params for option in param.opts}
+    assert ("--json" in options) is (name not in WITHOUT_JSON)
+    assert {"--socket", "--config", "--no-autostart"} <= options
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_help_fits_a_narrow_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run([name, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_help_of_the_program_imports_no_command() -> None:
+    code = "import sys; from ptybridge.cli.program import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
+    modules = {f"ptybridge.cli.{module}" for module in MODULES.values()}
+    assert not modules & set(loaded)
+
+
+@pytest.mark.parametrize("group", COMMANDS)
+def test_help_of_the_program_lists_every_command(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert f"{group}:" in page
+    for name, (_, summary) in COMMANDS[group].items():
+        assert f"  {name}" in page
+        assert summary in page
+
+
+# S: an import of one of these costs more than a whole `ls`.
+@pytest.mark.parametrize("arguments", [["ls"], ["attach", "build"], ["send", "build", "x"], ["wait", "build"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str], daemon: FakeDaemon) -> None:
+    daemon.result("session.list", {"sessions": [session()]})
+    code = (
+        f"import sys; sys.argv = ['ptybridge', *{arguments!r}]\nfrom ptybridge.cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    loaded = {name.partition(".")[0] for name in ran.stderr.split()}
+    assert "ptybridge" in loaded
+    assert not loaded & {"trio", "rich", "hypercorn", "quart", "pyghostty", "cffi", "mcp", "subprocess", "asyncio"}
+
+
+def test_p8_the_usual_ls_imports_neither_click_nor_msgspec(daemon: FakeDaemon) -> None:
+    daemon.result("session.list", {"sessions": [session()]})
+    code = (
+        "import sys; sys.argv = ['ptybridge', 'ls']\nfrom ptybridge.cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[1].startswith("s1  build  running")
+    assert not {"click", "msgspec"} & set(ran.stderr.split())
+
+
+def test_every_error_has_an_exit_code() -> None:
+    codes = {name: exits.exit_code_of(kind("x")) for name, kind in errors.BY_CODE.items()}
+    assert set(codes.values()) == {1, 2, 3, 4, 5}
+    assert codes["session_not_found"] == 3
+    assert codes["daemon_unreachable"] == 4
+    assert codes["name_taken"] == 5
+    assert codes["lease_held"] == 5
+    assert codes["invalid_params"] == codes["config_invalid"] == 2
+    assert codes["internal_error"] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 127), (13, 126), (8, 126), (12, 1), (None, 1)])
+def test_a_program_that_cannot_be_started_gives_the_status_of_a_shell(number: int | None, code: int) -> None:
+    assert exits.exit_code_of(errors.SpawnFailed("x", errno=number)) == code
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "exit_signal", "status"),
+    [(0, None, 0), (7, None, 7), (None, "SIGKILL", 137), (None, None, 1), (None, "SIGWHAT", 128)],
+)
+def test_the_status_of_a_child(exit_code: int | None, exit_signal: str | None, status: int) -> None:
+    assert exits.status_of(exit_code, exit_signal) == status
+
+
+def test_an_error_is_one_line_and_a_hint(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.error("session.list", "denied", "not for\nyou\x1b[2J", hint="ask somebody")
+    assert run(["info", "build"]) == 5
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "ptybridge: not for you[2J\n  hint: ask somebody\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["lsx"], "did you mean ls?"),
+        (["ls", "--nope"], "No such option"),
+        (["new", "-A"], "-A needs --name"),
+        (["new", "--size", "80"], "write it as 80x24"),
+        (["new", "--size", "80x0"], "write it as 80x24"),
+        (["close"], "give a TARGET"),
+        (["close", "a", "--all"], "give a TARGET"),
+        (["rename", "a"], "give a name"),
+        (["call", "session.list", "x"], "neither K=V nor K:=JSON"),
+        (["call", "session.attach"], "`ptybridge attach`"),
+        (["config", "get", "sockt"], "did you mean socket?"),
+        (["config", "get", "scrollback_lines"], "could be"),
+        (["run"], "give a command"),
+        (["run", "-c", "x", "y"], "either -c CMD or a command"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(
+    arguments: list[str], part: str, capsys: pytest.CaptureFixture[str], daemon: FakeDaemon
+) -> None:
+    daemon.result("session.list", {"sessions": [session(name="a")]})
+    assert run(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ptybridge: ")
+    assert part in err
+    assert "Traceback" not in err
+
+
+def test_a_mistake_in_the_configuration_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[attach]\nhnt = true\n")
+    assert run(["--config", str(path), "ls"]) == 2
+    assert f"{path}:2: there is no setting 'hnt' in [attach] (did you mean hint?)" in capsys.readouterr().err
+
+
+def test_without_a_daemon_and_without_autostart_the_code_is_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ls", "--no-autostart"]) == 4
+    assert "start one with `ptybridge serve`" in capsys.readouterr().err
+    assert run(["--no-autostart", "read", "x"]) == 4
+
+
+def test_options_of_the_program_may_stand_before_or_behind_the_command(tmp_path: Path) -> None:
+    runs = [["--socket", str(tmp_path / "d/x"), "status"], ["status", "--socket", str(tmp_path / "d/x")]]
+    assert [run(arguments) for arguments in runs] == [4, 4]
+
+
+def test_an_unknown_variable_only_warns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PTYBRIDGE_SOKET", "/x")
+    assert run(["config", "get", "log_files"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "5\n"
+    assert err == "ptybridge: PTYBRIDGE_SOKET is not a variable of ptybridge (did you mean PTYBRIDGE_SOCKET?)\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_PTYBRIDGE_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_offers_names_of_sessions(daemon: FakeDaemon) -> None:
+    daemon.result("session.list", {"sessions": [session(), session(session_id="s2", name=None)]})
+    env = {"_PTYBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "ptybridge info ", "COMP_CWORD": "2"}
+    assert _complete(env) == ["plain,build", "plain,s2"]
+    assert _complete(env | {"COMP_WORDS": "ptybridge info b"}) == ["plain,build"]
+    assert "plain,rename" in _complete(env | {"COMP_WORDS": "ptybridge re", "COMP_CWORD": "1"})
+
+
+def test_completion_without_a_daemon_offers_nothing_and_starts_none() -> None:
+    env = {"_PTYBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "ptybridge info ", "COMP_CWORD": "2"}
+    assert _complete(env) == []
+    assert run(["status"]) == 4
+
+
+def _complete(env: dict[str, str]) -> list[str]:
+    ran = subprocess.run(
+        [sys.executable, "-m", "ptybridge"], env={**os.environ, **env}, capture_output=True, text=True, check=True
+    )
+    assert ran.stderr == ""
+    return ran.stdout.split()
+
+
+def test_output_into_a_closed_pipe_is_silent(daemon: FakeDaemon) -> None:
+    daemon.result("session.list", {"sessions": [session(session_id=f"s{n}") for n in range(3000)]})
+    for options in ("", "--json", "--running"):
+        line = f"{sys.executable} -m ptybridge ls {options} | head -n 1; echo ${{PIPESTATUS[0]}}"
+        ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+        assert ran.stderr == ""
+        assert ran.stdout.splitlines()[-1] == "141"
+
+
+def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:
+    asked = threading.Event()
+    daemon.result("session.list", {"sessions": [session()]})
+
+    def never(request: object) -> list[dict[str, object]]:
+        asked.set()
+        return []
+
+    daemon.raw("session.wait", never)
+    with subprocess.Popen([sys.executable, "-m", "ptybridge", "wait", "build"], stderr=subprocess.PIPE) as waiting:
+        assert asked.wait(30)
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=30)
+    assert (waiting.returncode, err) == (130, b"")
