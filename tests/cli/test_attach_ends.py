@@ -142,7 +142,7 @@ def test_detaching_asks_where_the_content_ends_and_puts_the_cursor_below(daemon:
     terminal.see(b"hello")
     terminal.type(PREFIX + b"d")
     terminal.end()
-    terminal.see(b"\x1b[3;1H\r\n[detached from work]\r\n")
+    terminal.see(RESET_SEQUENCE + b"\x1b[2B\r\n[detached from work]\r\n")
 
 
 def test_input_typed_before_detaching_still_goes_out(daemon: Daemon, attach: Attach) -> None:

@@ -175,13 +175,14 @@ class _Attaching:
     def _suspend(self) -> End | None:
         """Leave, stop as with Ctrl-Z, and come back with a fresh picture."""
         self._say_farewell()
-        self._terminal.leave(BOTTOM_LINE + b"\r\n")
+        self._terminal.leave(self._below_content())
         self._terminal.show_line(f"[suspended {self._name} — fg to return]")
         self._display.forget()
         self._signals.stop_process()
         if self._signals.ending is not None:
             return End.SIGNAL
         self._terminal.enter()
+        self._signals.continued = False  # this is what we came back by
         self._display.begin(self._pump.size, "")
         return self._redraw()
 
@@ -237,8 +238,8 @@ class _Attaching:
         """Give the terminal back, say how it ended, return the exit status."""
         self._say_farewell()
         if end is End.EXITED:
-            # The cursor is where the child left it, as after any command.
-            self._terminal.leave(flush=self._options.hint)
+            # The cursor is where the child left it, as after any command; our message needs a line of its own.
+            self._terminal.leave(self._own_line() if self._options.hint else b"", flush=self._options.hint)
         elif end is End.DETACH or end is End.DETACHED:
             self._terminal.leave(self._below_content())
         else:
@@ -271,23 +272,30 @@ class _Attaching:
                 return EXIT_UNREACHABLE, "ptybridge: connection to the daemon lost"
         return 0, f"[detached from {self._name}]" if hint else ""
 
+    def _own_line(self) -> bytes:
+        """Return what moves the cursor to the next line unless it is at the beginning of one already.
+
+        Without asking where it is: one column less than the width wraps from everywhere but there.
+        """
+        return b" " * (self._pump.size.cols - 1) + b"\r\x1b[K"
+
     def _below_content(self) -> bytes:
-        """Return what moves the cursor below the picture that stays on the user's screen."""
-        below = BOTTOM_LINE + b"\r\n"
+        """Return what moves the cursor from where the program has it to a line below the picture.
+
+        Relative, because an inline picture begins somewhere on the user's screen.
+        """
         if self._display.rendered:
-            return b""  # such pictures are on the alternate screen, which is gone now
+            return self._own_line()  # such pictures are on the alternate screen, which is gone then
         try:
-            connection = self._connect()
-            try:
+            with self._connect() as connection:
                 screen = connection.call(SCREEN, GetScreen(session_id=self._session_id), FAREWELL_SECONDS)
-            finally:
-                connection.close()
         except PtybridgeError:
-            return below
+            return BOTTOM_LINE + b"\r\n"
         if screen.alternate:
-            return b""  # the primary screen is back, with the cursor that was saved on it
+            return self._own_line()
         last = max((row for row, line in enumerate(screen.lines) if line.strip()), default=0)
-        return b"\x1b[?6l\x1b[%d;1H\r\n" % (max(last, screen.cursor.row) + 1)
+        down = last - screen.cursor.row
+        return (b"\x1b[%dB" % down if down > 0 else b"") + b"\r\n"
 
 
 def _how(exited: frames.Exited) -> str:

@@ -67,14 +67,16 @@ class Keyboard:
 
 def help_lines(prefix: str) -> list[str]:
     """Return what the prefix can do, as lines of equal length."""
-    lines = [
-        f"{prefix_label(prefix)}, then",
-        "  d   detach; the session goes on",
-        "  z   suspend this client (fg comes back)",
-        f"  {prefix_label(prefix)}  type the prefix itself",
-        "  ?   this help",
-        "Any key draws the screen anew.",
-    ]
+    key = prefix_label(prefix)
+    actions = {
+        "d": "detach; the session goes on",
+        "z": "suspend this client (fg comes back)",
+        key: "type the prefix itself",
+        "?": "this help",
+    }
+    lines = [f"{key}, then"]
+    lines += [f"  {name:{len(key)}}  {action}" for name, action in actions.items()]
+    lines.append("Any key draws the screen anew.")
     width = max(map(len, lines))
     return [line.ljust(width) for line in lines]
 

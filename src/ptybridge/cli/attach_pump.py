@@ -70,6 +70,8 @@ class Pump:
         """
         if link is not None:
             self._helping = False
+            # While another job had the terminal nobody told us of its sizes.
+            self._signals.resized = True
             for data in self._offline:
                 link.send(frames.Input(data))
             self._offline.clear()

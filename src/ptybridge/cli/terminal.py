@@ -46,14 +46,14 @@ _MODES_OFF: Final = b"".join(
 )  # fmt: skip
 
 # How it works: CAN and ST end whatever sequence the output was cut in. Leaving the alternate screen (1049) restores the
-# cursor saved on the primary one; saving it first makes that a no-op where the primary screen is already showing,
-# because terminals keep one saved cursor per screen. The modes whose reset moves the cursor (scroll region, origin,
-# and kitty's pop where `CSI u` is taken for "restore cursor") stand between a save and a restore of their own.
+# cursor saved on entering it, in some terminals also when it is not showing. Entering it first saves the cursor then,
+# and does nothing where it is showing: so the primary screen's cursor ends where it should either way. The modes whose
+# reset moves the cursor (scroll region, origin, and kitty's pop where `CSI u` is taken for "restore cursor") stand
+# between a save and a restore.
 RESET_PICTURE: Final = (
     b"\x18\x1b\\"
     + _MODES_OFF
-    + SAVE_CURSOR
-    + b"\x1b[=0;1u\x1b[<99u"  # kitty keyboard of the alternate screen, which has a stack of its own
+    + b"\x1b[?1049h\x1b[=0;1u\x1b[<99u"  # kitty keyboard of the alternate screen, which has a stack of its own
     + b"\x1b[?1049l\x1b[?1047l\x1b[?47l"
     + SAVE_CURSOR
     + b"\x1b[=0;1u\x1b[<99u\x1b[>4;0m"  # … of the primary one, and xterm's modifyOtherKeys
