@@ -61,7 +61,7 @@ class Lab:
 
     def measure(self, *command: str) -> dict[str, float]:
         """Run a measuring program; return the JSON object it prints."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT, check=False)
         if done.returncode != 0:
             raise BenchError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
         figures: dict[str, float] = json.loads(done.stdout)
