@@ -132,3 +132,14 @@ def test_a_socket_path_longer_than_the_system_allows_is_refused(env: dict[str, s
 
 def test_a_line_inside_an_inline_table_falls_back_to_the_section() -> None:
     assert line_of("\nsession = { cols = 0 }\n", "session", "cols") == 2
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_documentation_names_every_setting_with_its_default(key: str) -> None:
+    page = (Path(__file__).parent.parent / "docs/configuration.md").read_text()
+    row = next((line for line in page.splitlines() if line.startswith("|") and f"`{key}`" in line), "")
+    assert row, f"docs/configuration.md does not know {key}"
+    default = value_of(Config(), key)
+    if not key.startswith("paths.") and default is not None:
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert f"`{shown}`" in row

@@ -88,12 +88,15 @@ def stop_command(app: App) -> int:
     """
     try:
         connection = app.reconnect()
-    except DaemonUnreachable:
-        if app.json:
-            app.emit({"stopped": False})
-        else:
-            print("no daemon is running")
-        return 0
+    except DaemonUnreachable as exc:
+        if not exc.data.get("kept"):
+            if app.json:
+                app.emit({"stopped": False})
+            else:
+                print("no daemon is running")
+            return 0
+        # Sessions without a daemon: only one can end them.
+        connection = app.connect()
     with connection:
         info = connection.call(INFO, GetInfo(), ANSWER_SECONDS)
         process = _watch(info.pid)

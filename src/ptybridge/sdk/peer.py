@@ -16,6 +16,8 @@ from ptybridge.errors import DaemonUnreachable, UnsafePath
 
 # A full backlog answers EAGAIN at once instead of waiting (unix(7)), so we come again after this long.
 RETRY_SECONDS: Final = 0.02
+# Beside the daemon's socket, while a keeper runs.
+KEEPER_SOCKET: Final = "keeper.sock"
 # struct xucred of BSD and macOS: u_int version, uid_t uid, …; SOL_LOCAL is 0, LOCAL_PEERCRED 1.
 _XUCRED_BYTES: Final = 76
 
@@ -45,6 +47,8 @@ def dial(path: str, timeout: float) -> socket.socket:
             except OSError as exc:
                 raise DaemonUnreachable(f"cannot connect to {path}: {exc.strerror}") from exc
         check_peer(sock, path)
+        if not is_served(path):
+            raise DaemonUnreachable(f"no daemon serves {path}; its sessions are kept", kept=True)
         sock.settimeout(None)
     except BaseException:
         sock.close()
@@ -69,6 +73,23 @@ def check_path(path: str) -> None:
         )
     if not stat.S_ISSOCK(there.st_mode) or there.st_uid != os.geteuid():
         raise UnsafePath(f"{path} is no socket of yours; nothing was sent to it", hint="remove it")
+
+
+def is_served(path: str) -> bool:
+    """Tell whether a daemon is there to accept what has connected to `path`.
+
+    The keeper goes on listening when its daemon has ended, so that nobody is turned away during a restart; only the
+    daemon's lock on `<path>.lock` tells that there is none. It is looked up in /proc/locks (proc_locks(5)), because
+    trying it would make a daemon fail that starts just then.
+    """
+    if not os.path.exists(os.path.join(os.path.dirname(path), KEEPER_SOCKET)):
+        return True
+    try:
+        inode = os.stat(path + ".lock").st_ino
+        with open("/proc/locks") as locks:
+            return any("FLOCK" in line and f":{inode} " in line for line in locks)
+    except OSError:
+        return True
 
 
 def check_peer(sock: socket.socket, path: str) -> None:

@@ -1,0 +1,124 @@
+"""The daemon starts when a command needs it: once, detached, and with a reason when it cannot."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ptybridge.config import Config, load
+from ptybridge.errors import DaemonUnreachable, UnsafePath
+from ptybridge.sdk.autostart import ensure_daemon
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def config() -> Iterator[Config]:
+    yield load(os.environ).config
+    ptybridge("stop")
+
+
+def ptybridge(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "ptybridge", *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def fields_of(pid: int) -> list[str]:
+    """Return /proc/PID/stat behind the name: state, ppid, pgrp, session, tty …"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def test_it_starts_one_daemon_and_says_so_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTYBRIDGE_SESSION_ID", "inside")
+    said: list[str] = []
+    ensure_daemon(config, announce=said.append).close()
+    ensure_daemon(config, announce=said.append).close()
+    assert len(said) == 1
+    assert said[0].startswith("started the daemon (pid ")
+    pid = int(said[0].rpartition(" ")[2].rstrip(")"))
+    _, parent, group, session, terminal, *_ = fields_of(pid)
+    assert int(parent) != os.getpid()
+    assert int(session) != os.getsid(0)
+    assert (group, terminal) == (session, "0")
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+    assert os.readlink(f"/proc/{pid}/fd/1") == config.paths.log_file
+    assert b"PTYBRIDGE_SESSION_ID=" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_the_daemon_inherits_no_descriptor(config: Config) -> None:
+    mine, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    target = os.readlink(f"/proc/self/fd/{theirs}")
+    said: list[str] = []
+    try:
+        ensure_daemon(config, announce=said.append).close()
+    finally:
+        os.close(mine)
+        os.close(theirs)
+    pid = int(said[0].rpartition(" ")[2].rstrip(")"))
+    assert target not in {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+
+
+def test_the_log_is_for_its_owner_only(config: Config) -> None:
+    ensure_daemon(config, announce=lambda line: None).close()
+    assert os.stat(config.paths.log_file).st_mode & 0o777 == 0o600
+    assert os.stat(config.paths.state_dir).st_mode & 0o777 == 0o700
+
+
+def test_r16_commands_that_race_start_one_daemon(config: Config) -> None:
+    command = [sys.executable, "-m", "ptybridge", "ls", "--json"]
+    racing = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        for _ in range(6)
+    ]
+    answers = [one.communicate(timeout=PATIENCE) for one in racing]
+    assert [(one.returncode, out) for one, (out, _) in zip(racing, answers, strict=True)] == [(0, "[]\n")] * 6
+    assert sum("started the daemon" in err for _, err in answers) == 1
+    assert all(err == "" or err.startswith("ptybridge: started the daemon (pid ") for _, err in answers)
+
+
+def test_without_autostart_it_says_how_to_start(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTYBRIDGE_DAEMON_AUTOSTART", "0")
+    with pytest.raises(DaemonUnreachable) as caught:
+        ensure_daemon(load(os.environ).config, announce=lambda line: None)
+    assert caught.value.hint
+    assert "ptybridge serve" in caught.value.hint
+
+
+def test_why_it_cannot_start_comes_back(config: Config, runtime_dir: Path) -> None:
+    (runtime_dir / "ptybridge").mkdir(mode=0o700)
+    Path(config.paths.socket).mkdir()
+    started = time.monotonic()
+    with pytest.raises(UnsafePath):
+        ensure_daemon(config, announce=lambda line: None)
+    Path(config.paths.socket).rmdir()
+    lock = Path(config.paths.socket + ".lock")
+    lock.symlink_to("/etc/passwd")
+    with pytest.raises(UnsafePath, match="symbolic link"):
+        ensure_daemon(config, announce=lambda line: None)
+    assert time.monotonic() - started < 20
+    lock.unlink()
+
+
+def test_s15_a_log_that_is_a_link_is_refused(config: Config, tmp_path: Path) -> None:
+    Path(config.paths.state_dir).mkdir(parents=True, mode=0o700)
+    Path(config.paths.log_file).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafePath, match="cannot write the log"):
+        ensure_daemon(config, announce=lambda line: None)
+    Path(config.paths.log_file).unlink()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_relative_pythonpath_still_finds_the_program(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(__file__).parent.parent.parent / "src"
+    monkeypatch.chdir(source.parent)
+    monkeypatch.setenv("PYTHONPATH", "src")
+    said: list[str] = []
+    ensure_daemon(config, announce=said.append).close()
+    assert said
