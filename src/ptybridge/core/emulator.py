@@ -5,7 +5,6 @@ different library needs nothing but another class with these methods. An emulato
 (`Screen`) guards it with a lock.
 """
 
-import unicodedata
 from typing import Literal, Protocol, Self
 
 import msgspec
@@ -17,10 +16,6 @@ Width = Literal["narrow", "wide", "tail", "head"]
 Markup = Literal["text", "vt"]
 # What `Emulator.extra` can tell beside the grid's contents.
 Extra = Literal["pen", "link", "charsets", "margins", "tabstops", "keyboard"]
-
-# Unicode's direction marks, embeddings, overrides and isolates: they reorder what stands around them (S24).
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-MAX_LABEL_CHARS = 512
 
 
 class ScreenModes(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,12 +176,3 @@ class Emulator(Protocol):
     def close(self) -> None:
         """Free memory now; idempotent. Nothing else may be called afterwards."""
         ...
-
-
-def printable(text: str, limit: int = MAX_LABEL_CHARS) -> str:
-    """Return `text` as one line safe to print anywhere: no control, direction or line-separator characters (S24)."""
-    kept = (
-        char for char in text[: 4 * limit]
-        if char not in _BIDI and unicodedata.category(char) not in {"Cc", "Cs", "Zl", "Zp"}
-    )
-    return "".join(kept)[:limit]

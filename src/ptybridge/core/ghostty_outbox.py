@@ -9,7 +9,8 @@ import re
 from types import SimpleNamespace
 from typing import Any, Final
 
-from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChanged, printable
+from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChanged
+from ptybridge.text import printable
 
 MAX_BELLS: Final = 32
 MAX_NOTIFICATIONS: Final = 16

@@ -6,6 +6,7 @@ wrapped, or the one it wrapped into, was changed since, rows are joined or space
 The library's render state hands out whole rows of cells at once; asking cell by cell costs twenty times as much.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
@@ -106,7 +107,7 @@ def _judge(native: Any, rows: Iterator[_Row], region: Region) -> Survey:
         if row.cells.strip(b"\0"):
             last = row.line
         # A row that wraps is judged when the next one is known.
-        if before is not None and row.cells.startswith(_BLANK):
+        if before is not None and not _fits(native, before, row):
             special.append(_special(kind, before))
         before = None
         if _misjudged(native, row):
@@ -128,6 +129,21 @@ def _misjudged(native: Any, row: _Row) -> bool:
     # A blank last cell cannot have wrapped. It may be the gap before a wide character; then the one before it counts.
     ends = (row.cells[-_CELL_BYTES:], row.cells[-2 * _CELL_BYTES : -_CELL_BYTES])
     return row.wraps and _BLANK in ends
+
+
+def _fits(native: Any, row: _Row, following: _Row) -> bool:
+    """Tell whether what follows can be what `row` wrapped into: not blank, and wide if a gap was left for that."""
+    if following.cells.startswith(_BLANK):
+        return False
+    lib = native.lib
+    gap_left = _width(native, row.cells[-_CELL_BYTES:]) == lib.GHOSTTY_CELL_WIDE_SPACER_HEAD
+    return not gap_left or _width(native, following.cells[:_CELL_BYTES]) == lib.GHOSTTY_CELL_WIDE_WIDE
+
+
+def _width(native: Any, cell: bytes) -> int:
+    width = native.ffi.new("GhosttyCellWide*")
+    native.lib.ghostty_cell_get(int.from_bytes(cell, sys.byteorder), native.lib.GHOSTTY_CELL_DATA_WIDE, width)
+    return int(width[0])
 
 
 def _special(kind: _KindOf, row: _Row) -> SpecialRow:

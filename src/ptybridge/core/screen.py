@@ -8,16 +8,15 @@ from threading import Lock
 from typing import Self
 
 from ptybridge.core import screen_render, screen_snapshot, skipping
-from ptybridge.core.emulator import Emulator, Format, Notified, Region, ScreenEvent, ScreenModes, printable
+from ptybridge.core.emulator import Emulator, Format, Notified, Region, ScreenEvent, ScreenModes
 from ptybridge.core.screen_html import to_html
 from ptybridge.core.screen_notices import NoticeScanner
 from ptybridge.core.screen_rows import separate_rows
 from ptybridge.model import WindowSize
+from ptybridge.text import printable
 
 _MAX_NOTICES = 16
 _MOUSE_MODES = (9, 1000, 1002, 1003)
-
-
 # A snapshot up to this size is kept until something changes: several viewers often attach to a still screen.
 _KEPT_SNAPSHOT_BYTES = 16 << 10
 
@@ -62,25 +61,30 @@ class Screen:
     def feed(self, data: bytes) -> None:
         """Parse output and move `offset` past it. Never raises, whatever the bytes are. One feeder at a time."""
         with self._lock:
-            self._emulator.write(data)
-            self._notices += self._scanner.scan(data)
-            del self._notices[_MAX_NOTICES:]
-            self._snapshot = None
-            self.offset += len(data)
+            self._feed(data)
 
     def skim(self, data: bytes) -> None:
         """As `feed`, but leave out what can have no effect that lasts to its end (see `core.skipping`)."""
         piece = skipping.cut(data, self.size.rows * 2 + self._scrollback_lines)
-        if piece is None:
-            self.feed(data)
-            return
-        begin, end = piece
-        self.feed(data[:begin])
+        # In one go, so that nobody sees the offset and the screen apart.
         with self._lock:
-            plain = not self._emulator.extra("margins")
-        self.feed(data[end:] if plain else data[begin:])
-        if plain:
-            self.offset += end - begin
+            if piece is None:
+                self._feed(data)
+                return
+            begin, end = piece
+            self._feed(data[:begin])
+            if self._emulator.extra("margins"):
+                self._feed(data[begin:])
+            else:
+                self._feed(data[end:])
+                self.offset += end - begin
+
+    def _feed(self, data: bytes) -> None:
+        self._emulator.write(data)
+        self._notices += self._scanner.scan(data)
+        del self._notices[_MAX_NOTICES:]
+        self._snapshot = None
+        self.offset += len(data)
 
     def resize(self, size: WindowSize) -> None:
         """Change the size; the primary screen's wrapped lines are wrapped anew."""

@@ -9,7 +9,8 @@ import binascii
 import re
 from typing import Final
 
-from ptybridge.core.emulator import Notified, printable
+from ptybridge.core.emulator import Notified
+from ptybridge.text import printable
 
 _START: Final = b"\x1b]99;"
 _COMMAND: Final = re.compile(rb"\x1b\]99;([^;\x07\x1b]*);([^\x07\x1b]*)(?:\x07|\x1b\\)")

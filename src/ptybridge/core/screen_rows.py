@@ -35,7 +35,12 @@ def joined_rows(emulator: Emulator, top: int, end: int) -> tuple[bytes, int]:
         return b"", 0
     survey = emulator.survey(_whole(emulator, top, end))
     text = b"".join(_pieces(emulator, survey, top)).rstrip(b"\r\n")
-    return text, end - 1 - max(top, survey.last)
+    # Cells may be in use without showing, like the gap a wide character left behind.
+    shown = {row.line for row in survey.special if row.spans}
+    last = survey.last
+    while last > top and last not in shown and not emulator.format(_whole(emulator, last, last + 1), "vt"):
+        last -= 1
+    return text, end - 1 - max(top, last)
 
 
 def _cut(emulator: Emulator, line: int, spans: list[Span], region: Region) -> bytes:
@@ -89,6 +94,8 @@ def _line_end(emulator: Emulator, line: int) -> bytes:
     last = emulator.size.cols - 1
     if emulator.wraps(line) and emulator.format(Region(top=line + 1, rows=1, left=0, cols=1), "vt"):
         before_wide = emulator.width_at(line, last) == "head"
+        if before_wide and emulator.width_at(line + 1, 0) != "wide":
+            return b"\r\n"
         if emulator.format(Region(top=line, rows=1, left=last - before_wide, cols=1), "vt"):
             return b""
     return b"\r\n"

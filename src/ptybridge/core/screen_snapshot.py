@@ -13,8 +13,9 @@ alternate one, the stack of keyboard flags) is asked of a fork.
 import re
 from typing import Final
 
-from ptybridge.core.emulator import CursorState, Emulator, Region, printable
+from ptybridge.core.emulator import CursorState, Emulator, Region
 from ptybridge.core.screen_rows import joined_rows
+from ptybridge.text import printable
 
 # Modes that are off on a terminal just reset, and on.
 _OFF: Final = (1, 5, 9, 45, 67, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1039, 1045, 2004, 2031, 2048)
@@ -22,6 +23,8 @@ _ON: Final = (25, 1007, 1035, 1036)
 # The switches to the alternate screen, the one programs use first.
 _ALTERNATE: Final = (1049, 1047, 47)
 _KITTY_STACK: Final = 8
+# PATH_MAX; a longer one is not a directory.
+_MAX_DIRECTORY: Final = 4096
 # What steady underline, our default, and its blinking form are called in DECSCUSR.
 _DEFAULT_STYLE: Final = b"4"
 _DEFAULT_BLINKING: Final = b"3"
@@ -52,15 +55,18 @@ def _compose(emulator: Emulator, fork: Emulator | None, scrollback_lines: int | 
         out += [_history(emulator, scrollback_lines), _grid(emulator), _save(saved)]
     else:
         switch = next((mode for mode in _ALTERNATE if emulator.mode(mode)), 1049)
+        undo = b""
         if fork is not None:
             fork.write(b"\x1b[?47l")
             behind = _keyboard(fork)
             out += [_history(fork, scrollback_lines), _grid(fork)]
             fork.write(b"\x1b8")
+            below = _Saved(fork)
             # 1049 saves the cursor by itself.
-            out += [behind, _place(_Saved(fork)), b"" if switch == 1049 else b"\x1b7"]
-        out += [b"\x1b[?%dh\x1b[?6l" % switch, _PLAIN_CHARSETS, b"\x1b[0\"q\x1b[0m\x1b[H\x1b[J"]
-        out += [_grid(emulator), _save(saved)]
+            out += [behind, _place(below), b"" if switch == 1049 else b"\x1b7"]
+            # The alternate screen begins with the pen of the primary one.
+            undo = _undo(below)
+        out += [b"\x1b[?%dh%s\x1b[H\x1b[J" % (switch, undo), _grid(emulator), _save(saved)]
     out += [_labels(emulator), emulator.colors(), _modes(emulator), shape, keyboard]
     out += [_cursor(emulator), _unfinished(emulator)]
     return out
@@ -120,8 +126,12 @@ def _place(saved: _Saved) -> bytes:
 def _save(saved: _Saved | None) -> bytes:
     if saved is None or saved.initial:
         return b""
-    undo = (b"\x1b[?6l" if saved.origin else b"") + (_PLAIN_CHARSETS if saved.charsets else b"")
-    return _place(saved) + b"\x1b7" + undo + b"\x1b[0\"q\x1b[0m"
+    return _place(saved) + b"\x1b7" + _undo(saved)
+
+
+def _undo(saved: _Saved) -> bytes:
+    origin = b"\x1b[?6l" if saved.origin else b""
+    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b"\x1b[0\"q\x1b[0m"
 
 
 def _wrapping_cell(emulator: Emulator, cursor: CursorState) -> bytes:
@@ -208,7 +218,8 @@ def _labels(emulator: Emulator) -> bytes:
     out = b""
     if title := printable(emulator.title):
         out += b"\x1b]2;%s\x1b\\" % title.encode()
-    if directory := printable(emulator.directory, 4096):
+    directory = printable(emulator.directory, _MAX_DIRECTORY + 1)
+    if 0 < len(directory) <= _MAX_DIRECTORY:
         out += b"\x1b]7;%s\x1b\\" % directory.encode()
     return out
 
