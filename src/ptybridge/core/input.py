@@ -6,7 +6,7 @@ not read fills its own queue and nobody else's.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -38,13 +38,31 @@ class InputQueue:
         self._queued_bytes = 0
         self._more = trio.Event()
         self._line_bytes = 0
+        # Held by a request that has to wait before it can queue: those that come after it wait behind it, so that
+        # input stays in the order in which it was asked for.
+        self._turn = trio.Lock()
 
     def set_rate(self, rate: int | None) -> None:
         """Limit input to `rate` bytes per second, or lift the limit."""
         self.limiter = TokenBucket(rate) if rate is not None else None
 
     async def write(self, data: bytes, *, eof: bool = False) -> int:
-        """Accept all of `data` or raise and accept nothing. Waits only when a line is too long for line mode."""
+        """Accept all of `data` or raise and accept nothing.
+
+        Waits only when a line is too long for line mode, or behind somebody who waits for that or for `write_made`.
+        """
+        if not self._turn.locked() and self._longest_line(data) <= CANONICAL_LINE_BYTES:
+            self._check(len(data))
+            return self._accept(data, eof)
+        async with self._turn:
+            return await self._write_in_turn(data, eof)
+
+    async def write_made(self, make: Callable[[], Awaitable[bytes]]) -> int:
+        """As `write`, of what `make` returns. It may wait; its place in the order is that of this call."""
+        async with self._turn:
+            return await self._write_in_turn(await make(), eof=False)
+
+    async def _write_in_turn(self, data: bytes, eof: bool) -> int:
         self._check(len(data))
         if self._longest_line(data) > CANONICAL_LINE_BYTES:
             await self._wait_raw_mode(data)
@@ -53,10 +71,15 @@ class InputQueue:
 
     def write_nowait(self, data: bytes) -> int | None:
         """As `write` but never waits: None when `write` must be used."""
-        if self._longest_line(data) > CANONICAL_LINE_BYTES:
+        if self._turn.locked() or self._longest_line(data) > CANONICAL_LINE_BYTES:
             return None
         self._check(len(data))
         return self._accept(data, eof=False)
+
+    def answer_nowait(self, data: bytes) -> None:
+        """Give the program the terminal's answers to its queries; it waits for them, so they wait for nobody."""
+        self._check(len(data))
+        self._put(data, eof=False)
 
     def close(self) -> None:
         """The child is gone: refuse further input."""
@@ -80,6 +103,9 @@ class InputQueue:
             raise RateLimited(
                 f"input is limited to {self.limiter.rate} bytes per second", retry_after_ms=int(wait * 1000) + 1
             )
+        return self._put(data, eof)
+
+    def _put(self, data: bytes, eof: bool) -> int:
         self._note_line(data)
         sent = 0 if self._queue else self.child.send_nowait(data)
         if sent < len(data):
@@ -133,10 +159,12 @@ class InputQueue:
                     else:
                         await self._send(item)
                 except InputClosed:
-                    self.closed = True
+                    # The program has closed its input and may well run on; later writes are told so by the child.
                     self._queue.clear()
                     self._queued_bytes = 0
-                    return
+                    break
+                if self.closed:
+                    return  # and the queue is already empty
                 self._queue.popleft()
             self._more = trio.Event()
             await self._more.wait()
@@ -146,5 +174,7 @@ class InputQueue:
             sent = await self.child.send_some(item)
             self._queued_bytes -= sent
             item = item[sent:]
+            if self.closed:
+                return
             # What is sent leaves the queue at once, so that a cancelled feeder never sends it twice.
             self._queue[0] = item

@@ -7,7 +7,6 @@ something else still holds the terminal; a later event then tells of the closing
 """
 
 import logging
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -21,6 +20,7 @@ from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
 from ptybridge.core.ratelimit import OutputDelay
 from ptybridge.core.screen import Screen
+from ptybridge.core.signals import signal_number
 from ptybridge.core.transcript import Transcript
 from ptybridge.core.winsize import Attachment, Attachments, SizeHistory
 from ptybridge.errors import PtybridgeError, SessionExited
@@ -164,7 +164,7 @@ class Session:
                     nursery.cancel_scope.cancel()
         finally:
             if not self.exited.is_set():
-                self._publish_exit("lost")
+                self._publish_exit("lost" if self.status is None else self._reason())
             self.output_closed = True
             self.log.close()
             self._done.set()
@@ -196,8 +196,9 @@ class Session:
                 self._events.publish(OutputClosed, self.session_id, end_offset=self.log.end)
 
     async def _screen_final(self) -> None:
-        self.log.close()
+        # Closed last, so that nobody finds a closed log without an exit, for which they could not wait.
         await self.follower.catch_up()
+        self.log.close()
 
     def _reason(self) -> ExitReason:
         if self.ending is not None:
@@ -205,7 +206,7 @@ class Session:
         if self.status is None or self.status.signal is None:
             return "exited"
         # A client's own `session.signal` ended it, or somebody else's signal did.
-        return "killed" if signal.Signals[self.status.signal] == self.signalled else "signaled"
+        return "killed" if signal_number(self.status.signal) == self.signalled else "signaled"
 
     def _publish_exit(self, reason: ExitReason) -> None:
         self.exit_reason = reason
@@ -311,10 +312,10 @@ class Session:
         for event in screen.take_events():
             self._tell(event)
         replies = screen.take_replies()
-        if replies and self.attachments.answerer() is None and self.status is None:
+        if replies and self.attachments.latest() is None and self.status is None:
             # Nobody who could answer is attached, so the program would wait in vain (fish: 10 s for DA1).
             with suppress(PtybridgeError):
-                self.input.write_nowait(replies)
+                self.input.answer_nowait(replies)
         for repaint in tuple(self.repaint):
             repaint()
 

@@ -221,7 +221,8 @@ class Sessions:
     async def close(self, session: Session, grace: float, reason: ExitReason = "closed") -> closing.Ended:
         """End a session's processes and forget it."""
         ended = await closing.end(session, reason, grace)
-        self._by_id.pop(session.session_id, None)
+        if self._by_id.pop(session.session_id, None) is None:
+            return ended  # somebody else closed it at the same time
         self._release_name(session.labels, session.session_id)
         self._idle_told.pop(session.session_id, None)
         self._waiting_checked.pop(session.session_id, None)

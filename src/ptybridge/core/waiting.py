@@ -46,20 +46,23 @@ class _Turn:
         self.started_at = trio.current_time()
         self.deadline = math.inf if timeout is None else self.started_at + timeout
         self.reader = session.log.reader(offset)
+        self.matchers = [(index, one.matcher) for index, one in enumerate(wanted) if one.matcher is not None]
         self.screen_seen = -1
 
     def feed(self) -> Outcome | None:
         """Give the next piece of output to the patterns; None when nothing came of it."""
+        if not self.matchers:
+            self.reader.offset = self.session.log.end  # nobody looks at the bytes, so none can be missed
+            return None
         expected = self.reader.offset
         offset, data = self.reader.take(READ_BYTES)
         if offset > expected:
             return Outcome(reason="gap", index=None, offset=offset, gap_from=expected)
         best: tuple[int, int, Match] | None = None
-        for index, one in enumerate(self.wanted):
-            if one.matcher is not None and data:
-                match = one.matcher.feed(offset, data)
-                if match is not None and (best is None or match.start_offset < best[0]):
-                    best = (match.start_offset, index, match)
+        for index, matcher in self.matchers:
+            match = matcher.feed(offset, data) if data else None
+            if match is not None and (best is None or match.start_offset < best[0]):
+                best = (match.start_offset, index, match)
         if best is None:
             return None
         return Outcome(reason="matched", index=best[1], offset=best[2].end_offset, match=best[2])
@@ -67,15 +70,17 @@ class _Turn:
     async def look(self) -> Outcome | None:
         """Check everything but patterns."""
         session, log = self.session, self.session.log
+        end = log.end  # as it is before the screen is caught up: what comes during that is for the next turn
         for index, one in enumerate(self.wanted):
-            if one.screen is not None and self.screen_seen != log.end:
+            if one.screen is not None and self.screen_seen != end:
                 await session.follower.catch_up()
                 if any(one.screen in line for line in session.follower.screen.lines("text")):
                     return Outcome(reason="screen", index=index, offset=log.end)
             if one.idle is not None and self.idle_left(one.idle) <= 0:
                 return Outcome(reason="idle", index=index, offset=log.end)
-        self.screen_seen = log.end
-        if session.exited.is_set():
+        self.screen_seen = end
+        # Output that came while the screen was caught up may still hold a match.
+        if session.exited.is_set() and self.reader.behind <= 0:
             for index, one in enumerate(self.wanted):
                 if one.exit:
                     return Outcome(reason="exited", index=index, offset=log.end)
@@ -123,4 +128,4 @@ async def wait_any(
 
 def patterns(pattern: str | list[str], *, regex: bool, plain: bool = False) -> Wanted:
     """Return the condition "one of these patterns appears". Raises `InvalidParams` for a bad expression."""
-    return Wanted(matcher=compile_patterns(pattern, regex, plain))
+    return Wanted(matcher=compile_patterns(pattern, regex=regex, plain=plain))

@@ -1,8 +1,8 @@
 """Who is on a session and whose window decides its size.
 
-Policies, recomputed whenever somebody comes, resizes, types or leaves: `latest` is the window that was last active
-among the writers (the viewers' when no writer is there), `smallest` and `largest` take each dimension by itself over
-the writers, `manual` follows nobody.
+Policies, recomputed whenever somebody comes, resizes, types or leaves: `latest` is the window of the writer that was
+last active, `smallest` and `largest` take each dimension by itself over the writers, `manual` follows nobody. Viewers
+never decide: who may only look must not be felt by the program (S21).
 """
 
 from collections import deque
@@ -29,6 +29,10 @@ class SizeHistory:
     def seen_at(self, offset: int) -> int:
         """Return how many changes a reader at `offset` has behind it."""
         return self.count - sum(1 for at, _ in self._kept if at > offset)
+
+    def since(self, offset: int) -> list[tuple[int, WindowSize]]:
+        """Return the changes at or past `offset`."""
+        return [change for change in self._kept if change[0] >= offset]
 
     def next(self, seen: int) -> tuple[int, WindowSize] | None:
         """Return the change after the `seen` first ones (or the oldest kept one), None when there is none."""
@@ -102,13 +106,8 @@ class Attachments:
         return was is not attachment
 
     def latest(self) -> Attachment | None:
-        """Return the writer that was last active, or if there is no writer the viewer that was."""
+        """Return the writer that was last active: its terminal, and no other, may answer queries."""
         return max(self._deciding(), key=lambda one: one.activity, default=None)
-
-    def answerer(self) -> Attachment | None:
-        """Return the one attachment whose terminal may answer queries: the latest writer."""
-        latest = self.latest()
-        return latest if latest is not None and latest.mode == "writer" else None
 
     def wanted_size(self) -> WindowSize:
         """Return the size the policy asks for; the current one when nobody decides."""
@@ -121,5 +120,4 @@ class Attachments:
         return WindowSize(pick(one.size.rows for one in deciding), pick(one.size.cols for one in deciding))
 
     def _deciding(self) -> list[Attachment]:
-        everybody = list(self._by_id.values())
-        return [one for one in everybody if one.mode == "writer"] or everybody
+        return [one for one in self._by_id.values() if one.mode == "writer"]

@@ -27,7 +27,7 @@ class Server:
     """The front end."""
 
     def __init__(self, endpoint: Endpoint, limits: Daemon) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._limits = limits
         self.connections = 0
         self._idle = trio.Event()
@@ -84,7 +84,7 @@ class Server:
         caller = Caller(principal=f"uid:{uid}", connection_id=f"c{secrets.token_hex(4)}", pid=pid)
         await Connection(
             stream,
-            self._endpoint,
+            self.endpoint,
             caller,
             max_line=self._limits.max_line_bytes,
             max_in_flight=self._limits.max_requests_in_flight,

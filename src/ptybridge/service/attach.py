@@ -21,7 +21,7 @@ from ptybridge.core.winsize import Attachment
 from ptybridge.errors import InvalidParams, PtybridgeError, SessionExited
 from ptybridge.model import Caller, ExitStatus, WindowSize
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import require_access
+from ptybridge.service.facts import has_access, require_access
 from ptybridge.service.painter import Painter
 from ptybridge.wire import attach as frames
 
@@ -31,6 +31,8 @@ PAINT_SECONDS = 1 / 30
 # An unfinished escape sequence from a client's keyboard is passed on after this long.
 HELD_INPUT_SECONDS = 0.05
 DEFAULT_SCROLLBACK = 1000
+# As `model.Cols` and `model.Rows` have it; the frame's u16 could say more.
+MAX_CELLS = 10_000
 
 
 class AttachService:
@@ -268,19 +270,21 @@ class _Attached:
         session, attachment = self.session, self.attachment
         match frame:
             case frames.Input(data=data):
+                await self._check_access()
                 if attachment.mode != "writer":
                     return
                 if session.attachments.touch(attachment):
                     session.apply_policy()
                 answers = (
-                    session.attachments.answerer() is attachment and attachment.acked_offset >= attachment.replies_from
+                    session.attachments.latest() is attachment and attachment.acked_offset >= attachment.replies_from
                 )
                 await self._input(self.replies.feed(data, answers))
             case frames.Resize(rows=rows, cols=cols):
-                attachment.size = WindowSize(max(1, rows), max(1, cols))
+                await self._check_access()
+                attachment.size = WindowSize(*(min(max(1, cells), MAX_CELLS) for cells in (rows, cols)))
                 if attachment.mode == "writer":
                     session.attachments.touch(attachment)
-                session.apply_policy()
+                    session.apply_policy()
                 session.nudge()
             case frames.Ack(offset=offset):
                 attachment.acked_offset = min(max(attachment.acked_offset, offset), session.log.end)
@@ -291,6 +295,14 @@ class _Attached:
                 self._end("detached", "")
             case _:
                 pass  # a frame of a newer client, or a pong
+
+    async def _check_access(self) -> None:
+        """Make a viewer of a writer whose session has meanwhile become read-only."""
+        session, attachment = self.session, self.attachment
+        if attachment.mode == "writer" and not has_access(session, "read-write"):
+            attachment.mode = "viewer"
+            session.apply_policy()
+            await self.channel.send(frames.encode(frames.Mode(writer=False)))
 
     async def _input(self, data: bytes) -> None:
         if not data:

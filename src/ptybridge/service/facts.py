@@ -14,9 +14,14 @@ STREAMS = {"stdout": 0, "stderr": 1}
 _ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
 
 
+def has_access(session: Session, needed: Access) -> bool:
+    """Tell whether the session's access level is at least `needed`."""
+    return _ORDER.index(session.labels.access) >= _ORDER.index(needed)
+
+
 def require_access(session: Session, needed: Access) -> None:
     """Raise `Denied` when the session's access level is below `needed`."""
-    if _ORDER.index(session.labels.access) < _ORDER.index(needed):
+    if not has_access(session, needed):
         raise Denied(
             f"session {session.session_id} is {session.labels.access}; this needs {needed}",
             hint="`session.update` can change a session's access",

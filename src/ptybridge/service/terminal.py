@@ -21,6 +21,8 @@ from ptybridge.wire import keys
 
 # An unfinished character is held back this long before its bytes are given out as they are.
 HELD_SECONDS = 0.1
+# RFC 3629.
+MAX_CHARACTER_BYTES = 4
 _READ_REASONS: dict[str, Literal["matched", "exited", "timeout", "gap"]] = {
     "matched": "matched",
     "exited": "exited",
@@ -47,6 +49,19 @@ def encode(data: bytes, encoding: Encoding, *, final: bool) -> tuple[str, int, b
     return Utf8Cutter.split(data, final)
 
 
+def first_character(data: bytes) -> bytes:
+    """Return the beginning of `data` that makes one character, or all of it when none is complete."""
+    return next((data[:size] for size in range(1, len(data)) if not Utf8Cutter.split(data[:size], False)[1]), data)
+
+
+def without_torn_head(data: bytes) -> bytes:
+    """Return `data` without the end of a character whose beginning was cut off before it."""
+    torn = 0
+    while torn < min(len(data), MAX_CHARACTER_BYTES - 1) and data[torn] & 0xC0 == 0x80:
+        torn += 1
+    return data[torn:]
+
+
 class TerminalService:
     """Input and output of single sessions."""
 
@@ -59,30 +74,36 @@ class TerminalService:
     async def write(self, caller: Caller, params: api.Write) -> api.Written:
         """Send input."""
         session = self._writable(params.session_id)
-        return await self._send(session, decode(params.data, params.encoding), eof=params.eof)
+        data = decode(params.data, params.encoding)
+        return api.Written(accepted_bytes=await session.input.write(data, eof=params.eof))
 
     @handles(api.SEND_KEYS)
     async def send_keys(self, caller: Caller, params: api.SendKeys) -> api.Written:
         """Press keys."""
         session = self._writable(params.session_id)
-        modes = await self._key_modes(session)
-        return await self._send(session, b"".join(keys.encode_key(key, modes) for key in params.keys))
+
+        async def make() -> bytes:
+            modes = await self._key_modes(session)
+            return b"".join(keys.encode_key(key, modes) for key in params.keys)
+
+        return api.Written(accepted_bytes=await session.input.write_made(make))
 
     @handles(api.PASTE)
     async def paste(self, caller: Caller, params: api.Paste) -> api.Written:
         """Paste text."""
         session = self._writable(params.session_id)
-        modes = await self._key_modes(session)
-        return await self._send(session, keys.encode_paste(params.text.encode("utf-8", "surrogatepass"), modes))
+        text = params.text.encode("utf-8", "surrogatepass")
+
+        async def make() -> bytes:
+            return keys.encode_paste(text, await self._key_modes(session))
+
+        return api.Written(accepted_bytes=await session.input.write_made(make))
 
     def _writable(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)
         require_access(session, "read-write")
         session.require_running()
         return session
-
-    async def _send(self, session: Session, data: bytes, *, eof: bool = False) -> api.Written:
-        return api.Written(accepted_bytes=await session.input.write(data, eof=eof))
 
     async def _key_modes(self, session: Session) -> keys.KeyModes:
         await session.follower.catch_up()
@@ -110,10 +131,16 @@ class TerminalService:
             offset, data, at_end = source.read(wanted, params.max_bytes)
             text, held, lossy = encode(data, params.encoding, final=at_end)
             now = trio.current_time()
-            if held and not text and now >= min(held_until, deadline):
+            if held and not text:
+                if len(data) == params.max_bytes:
+                    # Not unfinished, but cut by the limit, which is below the size of a character.
+                    offset, data, at_end = source.read(wanted, MAX_CHARACTER_BYTES)
+                    data = first_character(data)
+                    at_end = at_end and offset + len(data) >= source.end()
+                    text, held, lossy = encode(data, params.encoding, final=at_end)
+                held_until = min(held_until, now + HELD_SECONDS, session.log.grew_at + HELD_SECONDS)
+            if held and not text and now >= held_until:
                 text, held, lossy = encode(data, params.encoding, final=True)
-            if held:
-                held_until = min(held_until, now + HELD_SECONDS)
             if text or at_end or now >= deadline:
                 break
             with trio.move_on_at(min(deadline, held_until)):
@@ -149,7 +176,8 @@ class TerminalService:
         if params.offset is None and outcome.reason != "timeout":
             session.move(key, outcome.offset)
         raw = strip_escapes(data) if params.plain else data
-        text, _, lossy = encode(raw, params.encoding, final=True)
+        # At a time-out a character may be half printed; the next call begins with it.
+        text, held, lossy = encode(raw, params.encoding, final=outcome.reason != "timeout")
         match = outcome.match
         return api.ReadUntilResult(
             reason=_READ_REASONS[outcome.reason],
@@ -158,7 +186,7 @@ class TerminalService:
             data=text,
             encoding=params.encoding,
             offset=offset,
-            next_offset=outcome.offset,
+            next_offset=max(offset, outcome.offset - held),
             missed_bytes=max(0, offset - wanted),
             lossy=lossy,
         )
@@ -199,10 +227,14 @@ class TerminalService:
         await session.input.write(data)
         outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))
         session.move(position_key(caller, params.client_id), outcome.offset)
-        offset, printed = session.log.read(
-            max(begin, outcome.offset - params.max_bytes), min(params.max_bytes, max(0, outcome.offset - begin))
-        )
-        text, _, _ = encode(printed, "text", final=True)
+        first = max(begin, outcome.offset - params.max_bytes)
+        offset, printed = session.log.read(first, max(0, outcome.offset - first))
+        if outcome.offset < offset:  # all of it has been discarded
+            offset, printed = outcome.offset, b""
+        elif offset > begin:  # cut, so perhaps within a character
+            cut = len(printed) - len(without_torn_head(printed))
+            offset, printed = offset + cut, printed[cut:]
+        text, _, _ = encode(printed[: outcome.offset - offset], "text", final=True)
         status = (session.status if session.exited.is_set() else None) or ExitStatus()
         return api.Prompted(
             reason=outcome.reason,
@@ -251,15 +283,21 @@ class _Source:
             return self.log.start
         return self.log.segments.stream_start(self.number, self.log.start)
 
+    def end(self) -> int:
+        """The offset after the newest byte."""
+        if self.number is None or self.log.segments is None:
+            return self.log.end
+        return self.log.segments.stream_end(self.number)
+
     def read(self, offset: int, limit: int) -> tuple[int, bytes, bool]:
         """Return (where the data begins, data, whether it reaches the end of a closed log)."""
-        closed = self.log.closed
+        closed, end = self.log.closed, self.end()
         if self.number is None or self.log.segments is None:
             at, data = self.log.read(offset, limit)
-            return at, data, closed and at + len(data) >= self.log.end
+            return at, data, closed and at + len(data) >= end
         segments = self.log.segments
         at, data, _ = segments.read_stream(self.log.ring, self.number, offset, limit)
-        return at, data, closed and at + len(data) >= segments.stream_end(self.number)
+        return at, data, closed and at + len(data) >= end
 
 
 def _condition(one: api.Condition) -> waiting.Wanted:

@@ -1,0 +1,92 @@
+"""One daemon per test, in process, on a real socket; and clients of every kind in front of it."""
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+from tests.contract.endpoints import PATIENCE_SECONDS, BlockingClient, Client, LocalClient, SocketClient
+
+from ptybridge import config
+from ptybridge.api import node
+from ptybridge.daemon import Daemon
+from ptybridge.rpc import listener
+
+Connect = Callable[[], Awaitable[Client]]
+
+
+@pytest.fixture
+def settings() -> config.Daemon:
+    """The daemon's settings; a module may override it. Stopping is short because the tests' programs are."""
+    return config.Daemon(stop_timeout_ms=2000)
+
+
+@pytest.fixture
+def socket_path(runtime_dir: Path) -> Path:
+    return runtime_dir / "p" / "daemon.sock"
+
+
+@pytest.fixture
+async def daemon(
+    settings: config.Daemon, socket_path: Path, tmp_path: Path, nursery: trio.Nursery
+) -> AsyncIterator[Daemon]:
+    paths = config.Paths(
+        socket=str(socket_path), state_dir=str(tmp_path / "state"), runtime_dir=str(socket_path.parent)
+    )
+    daemon = Daemon(config.Config(paths=paths, daemon=settings))
+    listener.prepare_directory(socket_path.parent)
+    lock = listener.SocketLock(socket_path)
+    sock = listener.bind(socket_path)
+    sock.setblocking(False)
+    ready, stopped = trio.Event(), trio.Event()
+
+    async def announce() -> None:  # noqa: ASYNC124 - the daemon awaits it
+        ready.set()
+
+    async def run() -> None:
+        await daemon.run(sock, announce)
+        stopped.set()
+
+    nursery.start_soon(run)
+    with trio.fail_after(PATIENCE_SECONDS):
+        await ready.wait()
+    yield daemon
+    daemon.node.shutdown(LocalClient(daemon).caller, node.Shutdown())
+    with trio.fail_after(PATIENCE_SECONDS, shield=True):
+        await stopped.wait()
+    lock.release()
+    gc.unfreeze()  # the daemon freezes what start-up made, which here is every test before this one
+
+
+@pytest.fixture(params=["local", "socket", "blocking"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which endpoint the clients use."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def connect(daemon: Daemon, kind: str, nursery: trio.Nursery) -> AsyncIterator[Connect]:
+    """`await connect()` makes one more client; all go away after the test."""
+    clients: list[Client] = []
+
+    async def make() -> Client:
+        client: Client
+        if kind == "local":
+            client = LocalClient(daemon)
+        elif kind == "socket":
+            client = await SocketClient.connect(daemon.config.paths.socket, nursery)
+        else:
+            client = await BlockingClient.connect(daemon.config.paths.socket)
+        clients.append(client)
+        return client
+
+    yield make
+    with trio.CancelScope(shield=True):
+        for client in clients:
+            await client.aclose()
+
+
+@pytest.fixture
+async def client(connect: Connect) -> Client:
+    return await connect()
