@@ -9,14 +9,14 @@ by ourselves from then on, a new keeper is started, and the children are handed 
 import itertools
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 CONTROL_NAME = "keeper.sock"
 START_SECONDS = 10.0
 POLL_SECONDS = 0.01
+# A keeper that does not read for so long is stopped or hung; then its children are, too.
+POST_MILLISECONDS = 2000
 # A keeper that dies again and again must not keep us busy.
 RETRY_SECONDS = 1.0
 
@@ -63,8 +65,6 @@ class KeeperLink:
         self._channel: Channel | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[trio.Event, list[Message]]] = {}
-        self._outbox: deque[bytes] = deque()
-        self._outbox_filled = trio.Event()
         self._sending = trio.Lock()
 
     # -- connecting -----------------------------------------------------------------------------------------
@@ -136,7 +136,9 @@ class KeeperLink:
 
     # -- requests -------------------------------------------------------------------------------------------
 
-    async def request(self, op: str, fds: Sequence[int] = (), **parameters: object) -> Message:
+    async def request(
+        self, op: str, parameters: Mapping[str, object] | None = None, fds: Sequence[int] = ()
+    ) -> Message:
         """Ask and wait for the answer, whose descriptors are then the caller's.
 
         Raises OSError for the system's refusals, `KeeperError` for the keeper's, `Unavailable` when it is lost.
@@ -146,7 +148,7 @@ class KeeperLink:
         answers: list[Message] = []
         self._waiting[number] = (event, answers)
         try:
-            await self._send({"op": op, "id": number, **parameters}, fds)
+            await self._send({"op": op, "id": number, **(parameters or {})}, fds)
             await event.wait()
         finally:
             self._waiting.pop(number, None)
@@ -159,41 +161,41 @@ class KeeperLink:
         return answers[0]
 
     def post(self, op: str, **parameters: object) -> None:
-        """Tell something and wait for nothing. Lost if the keeper is; it is told anew where that matters."""
-        text, large = encode({"op": op, **parameters})
-        for fd in large:
-            os.close(fd)
-            raise ValueError("too large to be posted")
-        self._outbox.append(text)
-        self._flush_nowait()
+        """Tell something and wait for nothing. Lost if the keeper is; it is told anew where that matters.
 
-    def _flush_nowait(self) -> None:
-        if self._sending.locked() or self._channel is None:
-            self._outbox_filled.set()
-            return
+        When it returns the message is in the socket's buffer and so outlives us; the keeper always reads, so waiting
+        for room is short. Packets are whole, so a post may overtake a request that waits for room.
+        """
+        text, large = encode({"op": op, **parameters})
         try:
-            while self._outbox:
-                self._channel.send_packet(self._outbox[0], ())
-                self._outbox.popleft()
-        except BlockingIOError:
-            self._outbox_filled.set()
-        except OSError:
-            self._outbox.clear()
+            self._post_packet(text, large)
+        finally:
+            for fd in large:
+                os.close(fd)
+
+    def _post_packet(self, text: bytes, fds: Sequence[int]) -> None:
+        while self._channel is not None:
+            try:
+                self._channel.send_packet(text, fds)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._channel.fileno(), select.POLLOUT)
+                if not poll.poll(POST_MILLISECONDS):
+                    log.error("the keeper does not read; a message to it is lost")
+                    return
+            except OSError:
+                return  # the reader of this connection finds out, too
+            else:
+                return
 
     async def _send(self, body: Mapping[str, object], fds: Sequence[int]) -> None:
         async with self._sending:
             text, large = encode(body)
             try:
-                await self._send_outbox()
                 await self._send_packet(text, [*fds, *large])
             finally:
                 for fd in large:
                     os.close(fd)
-
-    async def _send_outbox(self) -> None:
-        while self._outbox:
-            await self._send_packet(self._outbox[0], ())
-            self._outbox.popleft()
 
     async def _send_packet(self, text: bytes, fds: Sequence[int]) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -214,23 +216,10 @@ class KeeperLink:
         """Serve the link until cancelled or superseded; survive the keeper."""
         task_status.started()
         while not self.superseded.is_set():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._drain_outbox)
-                await self._receive_all()
-                nursery.cancel_scope.cancel()
+            await self._receive_all()
             self._lose_channel()
             if not self.superseded.is_set():
                 await self._replace_keeper()
-
-    async def _drain_outbox(self) -> None:
-        while True:
-            self._outbox_filled = trio.Event()
-            await self._outbox_filled.wait()
-            async with self._sending:
-                try:
-                    await self._send_outbox()
-                except Unavailable:
-                    return
 
     async def _receive_all(self) -> None:
         channel = self._channel
@@ -269,7 +258,6 @@ class KeeperLink:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        self._outbox.clear()
         for event, _ in self._waiting.values():
             event.set()
 
@@ -282,7 +270,7 @@ class KeeperLink:
             await trio.sleep(POLL_SECONDS)
         log.error("the keeper (pid %d) is dead; its children live on and get a new one", self.keeper_pid)
         pump, self.pump = self.pump, None
-        assert pump is not None  # noqa: S101 - `connect` comes first
+        assert pump is not None
         pump.recover(self._find_flow)
         for child in list(self.children.values()):
             child.orphan(pump)
@@ -307,15 +295,17 @@ class KeeperLink:
         info, fds = await child.release()
         names = list(fds)
         try:
-            (await self.request("adopt", list(fds.values()), info=info._asdict(), names=names)).close()
+            (await self.request("adopt", {"info": info._asdict(), "names": names}, list(fds.values()))).close()
             await self.attach(sid, child)
         except (KeeperError, OSError, Unavailable) as exc:
             log.error("session %d could not be handed to the new keeper: %s", sid, exc)
 
     async def attach(self, sid: int, child: Kept) -> None:
         """Let a child that is in the keeper's hands again follow its ring."""
-        answer = await self.request("attach", sid=sid)
-        child.reattach(SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds)))
+        answer = await self.request("attach", {"sid": sid})
+        child.reattach(
+            SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds, strict=True))
+        )
 
     def _find_flow(self, number: int) -> Flow | None:
         child = self.children.get(number)

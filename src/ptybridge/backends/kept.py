@@ -6,22 +6,25 @@ detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really 
 """
 
 import contextlib
+import errno
 import os
 import signal
+from collections.abc import Awaitable, Callable
 
+import msgspec
 import trio
 
 from ptybridge.backends import terminal
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.pipes import BYTES_PER_RUN
 from ptybridge.backends.process import ChildProcess
-from ptybridge.backends.spawn import spawn_failed
+from ptybridge.backends.spawn import out_of_terminals, spawn_failed
 from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
 from ptybridge.core.signals import signal_name
 from ptybridge.core.transcript import INLINE_BYTES, Transcript
-from ptybridge.errors import InputClosed, SpawnFailed, Unavailable
-from ptybridge.keeper.protocol import KeeperError, SessionInfo
+from ptybridge.errors import InputClosed, SpawnFailed
+from ptybridge.keeper.protocol import KeeperError, Message, SessionInfo
 from ptybridge.keeper.pump import Flow, Pump, State
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.model import Backend, ExitStatus, WindowSize
@@ -56,6 +59,19 @@ class KeptProcess(ChildProcess):
         return self.status
 
 
+class KeptNotebook:
+    """One session's notes at the keeper; implements `core.memory.Notebook`."""
+
+    def __init__(self, link: KeeperLink, sid: int) -> None:
+        self.on_lost: Callable[[], None] = lambda: None
+        self._link = link
+        self._sid = sid
+
+    def write(self, key: str, value: object) -> None:
+        """Hand a note to the keeper; in its socket buffer it is safe from our end."""
+        self._link.post("note", sid=self._sid, key=key, data=msgspec.to_builtins(value))
+
+
 class KeptChild:
     """Implements `core.child.Child` and the link's `Kept`. Owns its copies of the descriptors."""
 
@@ -66,6 +82,7 @@ class KeptChild:
         self.ring = Ring.from_fd(fds["ring"])
         self.segments = Segments.from_fd(fds["segments"]) if "segments" in fds else None
         self.flow = Flow(self.sid, [fds[name] for name in _OUTPUTS[info.kind]], self.ring, self.segments, pauses=True)
+        self.notebook = KeptNotebook(link, info.sid)
         self._link = link
         self._fds = fds
         self._process = KeptProcess(info.pid, fds["process"])
@@ -164,9 +181,7 @@ class KeptChild:
 
     async def release(self) -> tuple[SessionInfo, dict[str, int]]:
         """Stop pumping and describe the session for a new keeper; our copies of the descriptors stay ours."""
-        held = self._orphan_pump
         self._orphan_pump = None
-        paused = self._fds["wake"]
         self._mode.cancel()
         async with self._pumping:
             pass
@@ -175,10 +190,16 @@ class KeptChild:
         if status is not None:
             number = status.code if status.signal is None else -signal.Signals[status.signal].value
         info = SessionInfo(
-            self.sid, self.backend, self.pid, "pause", status is not None, number, self.ring.start, self.ring.end,
+            self.sid,
+            self.backend,
+            self.pid,
+            "pause",
+            status is not None,
+            number,
+            self.ring.start,
+            self.ring.end,
             self.ring.eof,
         )
-        del held, paused
         return info, dict(self._fds)
 
     def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None:
@@ -188,6 +209,7 @@ class KeptChild:
             os.close(fd)
         self._mode.cancel()
         close_fd(old)
+        self.notebook.on_lost()
         if info.exited:
             self._process.note_exit(info.status)
 
@@ -215,7 +237,7 @@ class KeptChild:
         stdin = self._fds.pop("stdin", -1)
         if stdin >= 0:
             close_fd(stdin)
-            (await self._link.request("close_input", sid=self.sid)).close()
+            (await self._link.request("close_input", {"sid": self.sid})).close()
 
     def resize(self, size: WindowSize) -> None:
         """Set the terminal's size."""
@@ -255,7 +277,7 @@ class KeptChild:
             self._process.close()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Let the keeper drop the session."""
         self._link.post("forget", sid=self.sid, force=True)
 
@@ -266,34 +288,48 @@ class KeptBackend:
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
 
+    def spawners(self) -> dict[str, Callable[[ChildSpec], Awaitable[tuple[Child, Transcript]]]]:
+        """Return backend names with what spawns a child and its transcript."""
+
+        async def spawn_pty(spec: ChildSpec) -> tuple[Child, Transcript]:
+            return await self.spawn("pty", spec)
+
+        async def spawn_pipes(spec: ChildSpec) -> tuple[Child, Transcript]:
+            return await self.spawn("pipes", spec)
+
+        return {"pty": spawn_pty, "pipes": spawn_pipes}
+
     async def spawn(self, kind: Backend, spec: ChildSpec) -> tuple[Child, Transcript]:
         """Start a program in the keeper. Raises `SpawnFailed` with the system's reason, or `Unavailable`."""
-        size = {"rows": spec.size.rows, "cols": spec.size.cols, "echo": spec.echo} if kind == "pty" else {}
+        parameters: dict[str, object] = {"kind": kind, "argv": spec.argv, "cwd": spec.cwd, "env": spec.env}
+        # The keeper heeds our floor, which is where the screen stands: so no output passes the screen unseen.
+        parameters |= {"capacity": spec.capacity, "overflow": "pause"}
+        if kind == "pty":
+            parameters |= {"rows": spec.size.rows, "cols": spec.size.cols, "echo": spec.echo}
+        else:
+            parameters["records"] = max(1, spec.capacity // BYTES_PER_RUN)
         try:
-            answer = await self._link.request(
-                "spawn",
-                kind=kind,
-                argv=spec.argv,
-                cwd=spec.cwd,
-                env=spec.env,
-                capacity=spec.capacity,
-                records=max(1, spec.capacity // BYTES_PER_RUN),
-                overflow="pause",
-                **size,
-            )
+            answer = await self._link.request("spawn", parameters)
         except KeeperError as exc:
             raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
         except OSError as exc:
             raise _spawn_failed(spec, exc) from exc
-        child = KeptChild(
-            self._link, SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds, strict=True))
-        )
-        return child, Transcript(child.ring, child.segments)
+        return self._child(answer)
 
     async def restore(self, info: SessionInfo) -> tuple[KeptChild, Transcript]:
         """Take up a session the keeper has kept."""
-        answer = await self._link.request("attach", sid=info.sid)
-        child = KeptChild(
-            self._link, SessionInfo.from_body(answer.body["info"]), dict(zip(answer.body["names"], answer.fds, strict=True))
-        )
+        return self._child(await self._link.request("attach", {"sid": info.sid}))
+
+    def _child(self, answer: Message) -> tuple[KeptChild, Transcript]:
+        fds = dict(zip(answer.body["names"], answer.fds, strict=True))
+        child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
         return child, Transcript(child.ring, child.segments)
+
+
+def _spawn_failed(spec: ChildSpec, exc: OSError) -> SpawnFailed:
+    """Type the system's reason; ENOSPC is what opening a terminal says when there are none left: ptmx(4)."""
+    if exc.errno == errno.ENOSPC:
+        return out_of_terminals()
+    if exc.filename == spec.cwd:
+        return spawn_failed(spec.cwd, exc.errno or 0, doing="start in")
+    return spawn_failed(spec.argv[0], exc.errno or 0)

@@ -24,13 +24,14 @@ from ptybridge.model import Backend, ExitStatus, WindowSize
 # What a pipe holds at most unless it is enlarged, so what one read can deliver: pipe(7).
 _READ_BYTES: Final = 65536
 # A run of one stream costs 32 bytes; programs that mix both streams line by line need a run every ~100 bytes.
-_BYTES_PER_RUN: Final = 128
+BYTES_PER_RUN: Final = 128
 
 
 class PipesChild:
     """A program behind pipes in a session of its own; implements `core.child.Child`."""
 
     backend: Backend = "pipes"
+    notebook = None
 
     def __init__(self, process: ChildProcess, stdin: int, stdout: int, stderr: int, pace: Pace) -> None:
         self.pid = self.pgid = process.pid
@@ -93,6 +94,9 @@ class PipesChild:
         """Wait for the exit status."""
         return await self._process.wait()
 
+    def discard(self) -> None:
+        """Do nothing: nobody else keeps the child."""
+
     async def aclose(self) -> None:
         """Release the descriptors; a child that still writes gets SIGPIPE. Idempotent."""
         self._close_stdin()
@@ -141,7 +145,7 @@ async def spawn(spec: ChildSpec, pace: Pace | None = None) -> PipesChild:
 
 def new_transcript(spec: ChildSpec) -> Transcript:
     """Return the log for a child of this backend."""
-    return Transcript(Ring.anonymous(spec.capacity), Segments.anonymous(spec.capacity // _BYTES_PER_RUN))
+    return Transcript(Ring.anonymous(spec.capacity), Segments.anonymous(spec.capacity // BYTES_PER_RUN))
 
 
 def _start(spec: ChildSpec, program: str, stdin: int, stdout: int, stderr: int) -> ChildProcess:

@@ -25,10 +25,10 @@ _NEED_CONT = frozenset({signal.SIGHUP, signal.SIGTERM})
 class ChildProcess:
     """A direct child of this process, leader of its own session. Owns the pidfd."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, pidfd: int | None = None) -> None:
         self.pid = pid
         self.status: ExitStatus | None = None
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
         # Guards the wait on the pidfd: Trio allows one waiter per descriptor, so the others queue here.
         self._reaping = trio.Lock()
 

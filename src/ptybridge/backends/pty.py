@@ -38,6 +38,7 @@ class PtyChild:
     """A program behind a terminal of its own; implements `core.child.Child`."""
 
     backend: Backend = "pty"
+    notebook = None
 
     def __init__(self, process: ChildProcess, pty_fd: int, pace: Pace) -> None:
         self.pid = self.pgid = process.pid
@@ -93,6 +94,9 @@ class PtyChild:
     async def wait(self) -> ExitStatus:
         """Wait for the exit status."""
         return await self._process.wait()
+
+    def discard(self) -> None:
+        """Do nothing: nobody else keeps the child."""
 
     async def aclose(self) -> None:
         """Release the descriptors, which hangs up the terminal: its processes get SIGHUP. Idempotent."""

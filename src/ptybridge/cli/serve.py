@@ -29,6 +29,7 @@ from ptybridge.errors import PtybridgeError
 @click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
 @click.option("--detached", is_flag=True, hidden=True, help="Say nothing on the terminal.")
 @click.option("--daemonize", is_flag=True, hidden=True, help="Detach from the starter; used by autostart.")
+@click.option("--takeover-fds", hidden=True, help="Take over from a running daemon; used by restart.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write here once requests are answered.")
 def serve_command(
     app: App,
@@ -37,8 +38,12 @@ def serve_command(
     detached: bool,
     daemonize: bool,
     ready_fd: int | None,
+    takeover_fds: str | None,
 ) -> int:
     """Run the daemon in the foreground until Ctrl-C, SIGTERM or `ptybridge stop`.
+
+    With a keeper (`daemon.keeper`, the default) only `stop` ends the sessions; the others leave them running for the
+    next daemon.
 
     Other commands start it by themselves when they need it; this is for service managers, and for watching it.
     --socket says where it listens.
@@ -50,7 +55,9 @@ def serve_command(
     # A daemon started from within a session is not part of that session.
     os.environ.pop("PTYBRIDGE_SESSION_ID", None)
     if ready_fd is None:
-        return _serve(app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=None)
+        return _serve(
+            app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=None, takeover=takeover_fds
+        )
     os.set_inheritable(ready_fd, False)
     if daemonize:
         os.write(ready_fd, str(os.getpid()).encode())
@@ -62,7 +69,15 @@ def serve_command(
         raise
 
 
-def _serve(app: App, shell_command: str | None, *, with_shell: bool, quiet: bool, ready_fd: int | None) -> int:
+def _serve(
+    app: App,
+    shell_command: str | None,
+    *,
+    with_shell: bool,
+    quiet: bool,
+    ready_fd: int | None,
+    takeover: str | None = None,
+) -> int:
     config = app.config
     from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
 
@@ -78,6 +93,7 @@ def _serve(app: App, shell_command: str | None, *, with_shell: bool, quiet: bool
         announce=(lambda line: None) if quiet else announce,
         ready_fd=ready_fd,
         foreground=not quiet,
+        takeover=takeover,
     )
 
 
@@ -99,12 +115,14 @@ def _advice(app: App, *, started: bool) -> str:
     socket = app.config.paths.socket
     if app.loaded.origins["paths.socket"] == "flag":
         us += f" --socket {shlex.quote(socket)}"
+    # With a keeper the sessions outlive this process.
+    stop = f"{us} stop (Ctrl-C leaves the sessions running)" if app.config.daemon.keeper else "Ctrl-C"
     request = '{"jsonrpc":"2.0","id":1,"method":"session.list"}'
     return "\n".join(
         [
             f"  attach: {us} attach main" if started else f"  begin:  {us} new",
             f"  speak:  echo '{request}' | socat - UNIX-CONNECT:{shlex.quote(socket)}",
-            "  stop:   Ctrl-C",
+            f"  stop:   {stop}",
         ]
     )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from ptybridge.core.memory import Notebook
 from ptybridge.core.transcript import Transcript
 from ptybridge.model import Backend, ExitStatus, WindowSize
 
@@ -41,6 +42,11 @@ class Child(Protocol):
     def pid(self) -> int: ...
     @property
     def pgid(self) -> int: ...
+
+    @property
+    def notebook(self) -> Notebook | None:
+        """Where notes about the session outlive the daemon; None where the child does not outlive it either."""
+        ...
 
     async def pump(self, log: Transcript) -> None:
         """Move output into `log` until the output is closed (not the same as exit). Cancellable at any time."""
@@ -83,6 +89,10 @@ class Child(Protocol):
 
     async def wait(self) -> ExitStatus:
         """Wait until the child has exited and is reaped; may be called many times."""
+        ...
+
+    def discard(self) -> None:
+        """Give the child up for good: whoever keeps it beyond the daemon's life need not any more."""
         ...
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -21,6 +22,9 @@ class EventLog:
     """Publish with `publish`; followers call `after` and `wait_past`. Nothing here is a queue per follower."""
 
     def __init__(self, kept: int = KEPT_EVENTS, first: int = 1) -> None:
+        # Called after every `block` events (0: never), so that numbers can be made to survive the daemon.
+        self.block = 0
+        self.on_block: Callable[[], None] = lambda: None
         self._events: deque[Event] = deque(maxlen=kept)
         self._next = first
         self._changed = trio.Event()
@@ -36,6 +40,8 @@ class EventLog:
         self._next += 1
         self._changed.set()
         self._changed = trio.Event()
+        if self.block and self.newest % self.block == 0:
+            self.on_block()
 
     def after(self, number: int) -> list[Event]:
         """Return the events behind `number`, led by a `Gap` when some of them are gone."""

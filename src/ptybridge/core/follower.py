@@ -35,8 +35,12 @@ class ScreenFollower:
 
     def resize(self, size: WindowSize) -> None:
         """Note that the terminal has this size from the transcript's present end on."""
-        if self._feeding.locked() or self.screen.offset < self.log.end:
-            self._resizes.append((self.log.end, size))
+        self.resize_at(self.log.end, size)
+
+    def resize_at(self, offset: int, size: WindowSize) -> None:
+        """Note that the terminal has this size from `offset` on."""
+        if self._feeding.locked() or self.screen.offset < offset:
+            self._resizes.append((offset, size))
         else:
             self.screen.resize(size)
 

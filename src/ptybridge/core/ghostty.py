@@ -308,9 +308,7 @@ class GhosttyEmulator:
         ffi, lib = self._native.ffi, self._native.lib
         options = ffi.new("GhosttyFormatterTerminalOptions*")
         options.size, options.extra.size, options.extra.screen.size = self._native.option_sizes
-        options.emit = (
-            lib.GHOSTTY_FORMATTER_FORMAT_VT if markup == "vt" else lib.GHOSTTY_FORMATTER_FORMAT_PLAIN
-        )
+        options.emit = lib.GHOSTTY_FORMATTER_FORMAT_VT if markup == "vt" else lib.GHOSTTY_FORMATTER_FORMAT_PLAIN
         options.trim = markup == "text"
         selection = ffi.new("GhosttySelection*")
         selection.size = self._native.selection_size

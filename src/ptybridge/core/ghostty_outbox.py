@@ -17,12 +17,12 @@ MAX_NOTIFICATIONS: Final = 16
 MAX_REPLY_BYTES: Final = 4096
 
 _ALLOWED: Final = re.compile(
-    rb"\x1b\[[?>][0-9;]{1,32}c"             # DA1, DA2
-    rb"|\x1b\[0n"                           # DSR 5: in order
-    rb"|\x1b\[\??[0-9]{1,5};[0-9]{1,5}R"    # DSR 6: cursor position
-    rb"|\x1b\[\??[0-9]{1,5};[0-4]\$y"       # DECRQM
-    rb"|\x1b\[\?[0-9]{1,3}u"                # kitty keyboard flags
-    rb"|\x1bP>\|libghostty\x1b\\"           # XTVERSION
+    rb"\x1b\[[?>][0-9;]{1,32}c"  # DA1, DA2
+    rb"|\x1b\[0n"  # DSR 5: in order
+    rb"|\x1b\[\??[0-9]{1,5};[0-9]{1,5}R"  # DSR 6: cursor position
+    rb"|\x1b\[\??[0-9]{1,5};[0-4]\$y"  # DECRQM
+    rb"|\x1b\[\?[0-9]{1,3}u"  # kitty keyboard flags
+    rb"|\x1bP>\|libghostty\x1b\\"  # XTVERSION
 )
 
 

@@ -131,7 +131,7 @@ def _save(saved: _Saved | None) -> bytes:
 
 def _undo(saved: _Saved) -> bytes:
     origin = b"\x1b[?6l" if saved.origin else b""
-    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b"\x1b[0\"q\x1b[0m"
+    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b'\x1b[0"q\x1b[0m'
 
 
 def _wrapping_cell(emulator: Emulator, cursor: CursorState) -> bytes:
@@ -157,18 +157,20 @@ def _cursor(emulator: Emulator) -> bytes:
         if match := re.search(rb"\x1b\[(\d+);\d+s", margins):
             col = max(0, col - int(match[1]) + 1)
         at = b"\x1b[?6h"
-    return b"".join((
-        b"\x1b[?69h" if emulator.mode(69) else b"",
-        margins,
-        at,
-        b"\x1b[%d;%dH" % (row + 1, col + 1),
-        _wrapping_cell(emulator, cursor),
-        emulator.extra("pen"),
-        emulator.extra("link"),
-        emulator.extra("charsets"),
-        b"\x1b[4h" if emulator.mode(4, ansi=True) else b"",
-        b"" if emulator.mode(7) else b"\x1b[?7l",
-    ))
+    return b"".join(
+        (
+            b"\x1b[?69h" if emulator.mode(69) else b"",
+            margins,
+            at,
+            b"\x1b[%d;%dH" % (row + 1, col + 1),
+            _wrapping_cell(emulator, cursor),
+            emulator.extra("pen"),
+            emulator.extra("link"),
+            emulator.extra("charsets"),
+            b"\x1b[4h" if emulator.mode(4, ansi=True) else b"",
+            b"" if emulator.mode(7) else b"\x1b[?7l",
+        )
+    )
 
 
 def _cursor_shape(fork: Emulator | None) -> bytes:

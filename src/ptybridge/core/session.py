@@ -18,7 +18,9 @@ from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChange
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
+from ptybridge.core.memory import SavedScreen
 from ptybridge.core.ratelimit import OutputDelay
+from ptybridge.core.saver import Saver
 from ptybridge.core.screen import Screen
 from ptybridge.core.signals import signal_number
 from ptybridge.core.transcript import Transcript
@@ -88,6 +90,7 @@ class Session:
         events: EventLog,
         threads: trio.CapacityLimiter,
         max_input_bytes: Callable[[], int],
+        saved_screen: SavedScreen | None = None,
     ) -> None:
         self.session_id = session_id
         self.child = child
@@ -113,12 +116,16 @@ class Session:
         self.waiting_for_input = False
         self.exited = trio.Event()
         self.sizes = SizeHistory()
+        self.first_size = size
         self.positions: dict[tuple[str, ...], int] = {}
         self.repaint: set[Callable[[], None]] = set()
+        self.saver = Saver(self, child.notebook, saved_screen)
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
         self._scope = trio.CancelScope()
         self._done = trio.Event()
+        self._forgotten = False
+        self._leaving = False
 
     # -- facts ----------------------------------------------------------------------------------------------
 
@@ -145,6 +152,7 @@ class Session:
         """Remember where this reader stands."""
         self.positions.pop(key, None)
         self.positions[key] = offset
+        self.saver.position(key, offset)
         if len(self.positions) > KEPT_POSITIONS:
             self.positions.pop(next(iter(self.positions)))
 
@@ -154,6 +162,7 @@ class Session:
         """Supervise the child until its output is closed and its exit published, or `forget` is called."""
         self.log.add_floor(self.follower.floor)
         self.log.add_floor(self._viewers_floor)
+        self.log.add_floor(self.saver.floor)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -163,12 +172,14 @@ class Session:
                     await self._live()
                     nursery.cancel_scope.cancel()
         finally:
-            if not self.exited.is_set():
+            if not self.exited.is_set() and not self._leaving:
                 self._publish_exit("lost" if self.status is None else self._reason())
             self.output_closed = True
             self.log.close()
             self._done.set()
             with trio.move_on_after(2, shield=True):
+                if self._forgotten:
+                    self.child.discard()
                 await self.child.aclose()
 
     async def _live(self) -> None:
@@ -209,20 +220,22 @@ class Session:
         return "killed" if signal_number(self.status.signal) == self.signalled else "signaled"
 
     def _publish_exit(self, reason: ExitReason) -> None:
-        self.exit_reason = reason
-        self.exited_at_ms = now_ms()
         self.waiting_for_input = False
-        status = self.status or ExitStatus()
-        self._events.publish(
-            Exited,
-            self.session_id,
-            exit_code=status.code,
-            exit_signal=status.signal,
-            exit_reason=reason,
-            end_offset=self.log.end,
-            output_closed=self.output_closed,
-        )
+        if self.exited_at_ms is None:  # else the daemon before us has told it
+            self.exit_reason = reason
+            self.exited_at_ms = now_ms()
+            status = self.status or ExitStatus()
+            self._events.publish(
+                Exited,
+                self.session_id,
+                exit_code=status.code,
+                exit_signal=status.signal,
+                exit_reason=reason,
+                end_offset=self.log.end,
+                output_closed=self.output_closed,
+            )
         self.exited.set()
+        self.saver.record()
         self.nudge()
 
     def nudge(self) -> None:
@@ -235,8 +248,23 @@ class Session:
         """Stop supervising and release everything; attachments are told. The child is not touched."""
         for attachment in self.attachments:
             attachment.ended("closed", "the session was closed")
+        self._forgotten = True
         self._scope.cancel()
         await self._done.wait()
+
+    async def leave(self) -> None:
+        """Stop supervising without a word: the child lives on in the keeper's hands."""
+        self._leaving = True
+        self._scope.cancel()
+        await self._done.wait()
+
+    async def rebuild(self) -> None:
+        """Bring a restored screen up to the transcript's end; what programs asked in the past is not answered now."""
+        self.follower.on_advance = lambda: None
+        await self.follower.catch_up()
+        self.follower.screen.take_events()
+        self.follower.screen.take_replies()
+        self.follower.on_advance = self._screen_advanced
 
     # -- input, size, viewers -------------------------------------------------------------------------------
 
@@ -253,8 +281,15 @@ class Session:
         self.child.resize(size)
         self.follower.resize(size)
         self.sizes.add(self.log.end, size)
+        self.saver.record()
         self._events.publish(Resized, self.session_id, rows=size.rows, cols=size.cols)
         self.nudge()
+
+    def restore_size(self, offset: int, size: WindowSize) -> None:
+        """Repeat a change of size that a daemon before us made at `offset`; the terminal has it already."""
+        self.attachments.size = size
+        self.sizes.add(offset, size)
+        self.follower.resize_at(offset, size)
 
     def apply_policy(self) -> None:
         """Recompute the size after somebody came, went, resized or became the latest."""
@@ -311,6 +346,7 @@ class Session:
         screen = self.follower.screen
         for event in screen.take_events():
             self._tell(event)
+        self.saver.screen_advanced()
         replies = screen.take_replies()
         if replies and self.attachments.latest() is None and self.status is None:
             # Nobody who could answer is attached, so the program would wait in vain (fish: 10 s for DA1).

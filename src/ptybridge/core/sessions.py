@@ -14,6 +14,8 @@ from ptybridge import config
 from ptybridge.core import closing, environment, procinfo
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog, now_ms
+from ptybridge.core.memory import Remembered, SavedScreen
+from ptybridge.core.saver import restore_into
 from ptybridge.core.screen import Screen
 from ptybridge.core.session import Labels, Limits, Session
 from ptybridge.core.text import validate_label
@@ -30,6 +32,8 @@ ID_LENGTH = 8
 WAITING_SECONDS = 0.5
 # One `idle` event per silence of this length.
 IDLE_EVENT_SECONDS = 5.0
+# A snapshot that was taken in the middle of a flood is completed after this much silence.
+QUIET_SECONDS = 1.0
 TICK_SECONDS = 0.25
 SLOW_TICK_SECONDS = 1.0
 
@@ -136,30 +140,103 @@ class Sessions:
         limits: Limits,
         created_by: str,
     ) -> Session:
+        session = self._build(
+            session_id,
+            child,
+            transcript,
+            self._new_screen(spec),
+            command=child_spec.argv,
+            cwd=child_spec.cwd,
+            policy=spec.policy,
+            labels=labels,
+            limits=limits,
+            created_by=created_by,
+        )
+        self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
+        session.saver.record()
+        await self._run(session)
+        return session
+
+    async def restore(self, child: Child, transcript: Transcript, remembered: Remembered) -> Session:
+        """Take up a session that an earlier daemon has created, with its screen as it was to the last byte."""
+        record, saved = remembered.record, remembered.screen
+        start = saved.offset if saved is not None else 0
+        earlier = [WindowSize(rows, cols) for offset, rows, cols in record.sizes if offset <= start]
+        screen = (
+            saved.restore(self._scrollback_lines)
+            if saved is not None
+            else Screen(earlier[-1] if earlier else WindowSize(30, 120), scrollback_lines=self._scrollback_lines)
+        )
+        session = self._build(
+            record.session_id,
+            child,
+            transcript,
+            screen,
+            command=record.command,
+            cwd=record.cwd,
+            policy=record.policy,
+            labels=Labels(name=record.name, owner=record.owner, tags=record.tags, access=record.access),
+            limits=Limits(
+                overflow=record.overflow,
+                idle_timeout=record.idle_timeout,
+                max_runtime=record.max_runtime,
+                linger=record.linger,
+                input_rate=record.input_rate,
+                output_rate=record.output_rate,
+            ),
+            created_by=record.created_by,
+            saved_screen=saved,
+        )
+        for offset, rows, cols in record.sizes:
+            session.restore_size(offset, WindowSize(rows, cols))
+        restore_into(session, remembered)
+        if session.labels.name is not None and session.exited_at_ms is None:
+            self._names[session.labels.owner, session.labels.name] = session.session_id
+        await session.rebuild()
+        await self._run(session)
+        return session
+
+    def _build(
+        self,
+        session_id: str,
+        child: Child,
+        transcript: Transcript,
+        screen: Screen,
+        *,
+        command: list[str],
+        cwd: str,
+        policy: SizePolicy,
+        labels: Labels,
+        limits: Limits,
+        created_by: str,
+        saved_screen: SavedScreen | None = None,
+    ) -> Session:
         session = Session(
             session_id,
             child=child,
             transcript=transcript,
-            screen=self._new_screen(spec),
-            command=child_spec.argv,
-            cwd=child_spec.cwd,
-            size=spec.size,
-            policy=spec.policy,
+            screen=screen,
+            command=command,
+            cwd=cwd,
+            size=screen.size,
+            policy=policy,
             labels=labels,
             limits=limits,
             created_by=created_by,
             events=self.events,
             threads=self._threads,
             max_input_bytes=lambda: self.limits.max_input_bytes,
+            saved_screen=saved_screen,
         )
         session.input.set_rate(limits.input_rate)
         self._by_id[session_id] = session
-        self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
+        return session
+
+    async def _run(self, session: Session) -> None:
         assert self._nursery is not None
         # A caller cancelled right here must not leave a child without its supervisor.
         with trio.CancelScope(shield=True):
             await self._nursery.start(self._supervise, session)
-        return session
 
     def _new_screen(self, spec: SessionSpec) -> Screen:
         screen = Screen(spec.size, scrollback_lines=self._scrollback_lines)
@@ -238,6 +315,12 @@ class Sessions:
                 for session in self.running():
                     nursery.start_soon(closing.end, session, "closed", within / 4)
 
+    async def leave(self) -> None:
+        """Stop supervising all sessions and start no more; what is kept lives on."""
+        self._stopping = True
+        for session in self.all():
+            await session.leave()
+
     # -- supervision and housekeeping -----------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -256,6 +339,8 @@ class Sessions:
             silence = now - session.active_at
             self._tell_idle(session, silence)
             self._check_waiting(session, now)
+            if silence >= QUIET_SECONDS:
+                session.saver.quiet()
             limits = session.limits
             if session.ending is not None:
                 continue

@@ -158,5 +158,6 @@ class Transcript:
 
     async def wait_room(self) -> None:
         """Wait until the floor has moved. Checkpoint."""
-        self._room = trio.Event()
+        if self._room.is_set():
+            self._room = trio.Event()
         await self._room.wait()

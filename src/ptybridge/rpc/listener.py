@@ -57,39 +57,48 @@ def _check_parent(parent: Path) -> None:
 class SocketLock:
     """Held for as long as a daemon serves the path."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inherited_fd: int | None = None) -> None:
+        """Take the lock, or go on with the one a daemon that hands over to us has. Raises `AlreadyRunning`."""
+        if inherited_fd is not None:
+            self.fd = inherited_fd
+            return
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._fd = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
+            self.fd = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
         except OSError as exc:
             if exc.errno == errno.ELOOP:
                 raise UnsafePath(f"{path}.lock is a symbolic link") from exc
             raise
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            os.close(self._fd)
+            os.close(self.fd)
             raise AlreadyRunning(
                 f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
             ) from exc
 
     def release(self) -> None:
         """Let another daemon have the path."""
-        os.close(self._fd)
+        os.close(self.fd)
+
+
+def check_path(path: Path) -> bool:
+    """Return whether something is at the path. Raises `UnsafePath` for whatever is no socket of ours."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+        raise UnsafePath(
+            f"{path} exists and is no socket of this user; it was left as it is",
+            hint="remove it, or choose another socket path",
+        )
+    return True
 
 
 def bind(path: Path) -> socket.socket:
     """Bind and listen; the caller holds the lock. Raises `UnsafePath` for whatever is no socket of ours."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        pass
-    else:
-        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-            raise UnsafePath(
-                f"{path} exists and is no socket of this user; it was left as it is",
-                hint="remove it, or choose another socket path",
-            )
+    if check_path(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     old_umask = os.umask(0o177)

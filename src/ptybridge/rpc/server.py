@@ -31,6 +31,7 @@ class Server:
         self._limits = limits
         self.connections = 0
         self._idle = trio.Event()
+        self._accepting: set[trio.CancelScope] = set()
 
     async def serve(
         self, sock: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -39,16 +40,26 @@ class Server:
         with trio.socket.from_stdlib_socket(sock) as listener:
             async with trio.open_nursery() as nursery:
                 task_status.started()
-                while True:
-                    try:
-                        accepted, _ = await listener.accept()
-                    except OSError as exc:
-                        if exc.errno not in _SHORTAGES:
-                            raise
-                        log.warning("cannot accept a connection: %s", exc.strerror)
-                        await trio.sleep(RETRY_SECONDS)
-                        continue
-                    nursery.start_soon(self._serve_one, accepted)
+                with trio.CancelScope() as scope:
+                    self._accepting.add(scope)
+                    await self._accept(listener, nursery)
+
+    def stop_accepting(self) -> None:
+        """Leave new peers in the listener's queue; those who are here are served on."""
+        for scope in self._accepting:
+            scope.cancel()
+
+    async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                accepted, _ = await listener.accept()
+            except OSError as exc:
+                if exc.errno not in _SHORTAGES:
+                    raise
+                log.warning("cannot accept a connection: %s", exc.strerror)
+                await trio.sleep(RETRY_SECONDS)
+                continue
+            nursery.start_soon(self._serve_one, accepted)
 
     async def drain(self) -> None:
         """Wait until the last peer has gone."""

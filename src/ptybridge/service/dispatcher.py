@@ -157,9 +157,7 @@ class Dispatcher:
             audit.info("%s by %s (%s) refused: %s", name, caller.principal, caller.connection_id, exc.code)
         return exc
 
-    def _succeeded(
-        self, bound: _Bound, caller: Caller, decoded: msgspec.Struct, answer: msgspec.Struct | None
-    ) -> None:
+    def _succeeded(self, bound: _Bound, caller: Caller, decoded: msgspec.Struct, answer: msgspec.Struct | None) -> None:
         if bound.audited:
             session_id = getattr(decoded, "session_id", getattr(answer, "session_id", "-"))
             audit.info("%s %s by %s (%s)", bound.operation.name, session_id, caller.principal, caller.connection_id)

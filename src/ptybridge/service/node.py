@@ -6,7 +6,7 @@ import platform
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ class NodeService:
         socket_path: str,
         keeper: bool,
         stop: Callable[[], None],
-        restart: Callable[[], None],
+        restart: Callable[[], Awaitable[None]],
         clients: Callable[[], int],
         lag: Callable[[], float],
     ) -> None:
@@ -118,10 +118,10 @@ class NodeService:
         return Done()
 
     @handles(api.RESTART)
-    def restart(self, caller: Caller, params: api.Restart) -> api.Restarting:
-        """Start anew."""
+    async def restart(self, caller: Caller, params: api.Restart) -> api.Restarting:
+        """Start anew; with a keeper only once the new daemon is known to come up."""
         ended = 0 if self._keeper else len(self._sessions.running())
-        self._restart()
+        await self._restart()
         return api.Restarting(sessions_kept=self._keeper, sessions_ended=ended)
 
     @handles(api.DISCOVER)

@@ -84,6 +84,7 @@ class SessionService:
             session.apply_policy()
         else:
             session.set_size(WindowSize(params.rows or group.size.rows, params.cols or group.size.cols))
+        session.saver.record()
         return api.Size(rows=group.size.rows, cols=group.size.cols, window_size_policy=group.policy)
 
     @handles(api.SIGNAL)
@@ -125,6 +126,7 @@ class SessionService:
             session.input.set_rate(limits.input_rate)
         if "output_bytes_per_second" in given:
             session.set_output_rate(given["output_bytes_per_second"])
+        session.saver.record()
         self._sessions.events.publish(Updated, session.session_id, name=labels.name, tags=labels.tags)
         return info(self._sessions, session)
 

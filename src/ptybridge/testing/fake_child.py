@@ -22,6 +22,8 @@ _NOT_FATAL: Final = frozenset({signals.SIGCHLD, signals.SIGCONT, signals.SIGURG,
 class FakeChild:
     """Implements `core.child.Child`. The script calls `print`, `close_output`, `exit`, `make_room`."""
 
+    notebook = None
+
     def __init__(self, *, backend: Backend = "pty", pid: int = 1_000_001, copies_input: bool = False) -> None:
         """Make a running child. With `copies_input` it prints what it reads, and exits at the end of input."""
         self.backend: Backend = backend
@@ -151,6 +153,9 @@ class FakeChild:
         await self._exited.wait()
         assert self._status is not None
         return self._status
+
+    def discard(self) -> None:
+        """Do nothing: nobody else keeps the child."""
 
     async def aclose(self) -> None:
         """Note that the child was released."""

@@ -1,0 +1,116 @@
+"""What of a session must outlive the daemon beside the child itself, and how it comes back.
+
+How it works: the keeper holds children, rings and opaque notes. A session writes its record (labels, limits, sizes,
+how it ended) whenever it changes, readers' positions before they are answered, and a snapshot of its screen every so
+often. The transcript's writer may not overwrite what came after the newest snapshot (`Saver.floor`), so the screen
+can always be rebuilt exactly: snapshot, then the log from its offset.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from ptybridge.core.screen import Screen
+from ptybridge.model import Access, ExitReason, Overflow, SizePolicy, WindowSize
+
+RECORD = "record"
+SCREEN = "screen"
+POSITION = "position "
+
+
+class Notebook(Protocol):
+    """Where one session's notes go. `write` is done when it returns, as far as a crash of the daemon is concerned."""
+
+    on_lost: Callable[[], None]
+    """Called when all notes are gone (the keeper was replaced) and have to be written anew."""
+
+    def write(self, key: str, value: object) -> None: ...
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """A session's facts that are not in its child or its ring."""
+
+    session_id: str
+    command: list[str]
+    cwd: str
+    created_by: str
+    created_at_ms: int
+    name: str | None
+    owner: str | None
+    tags: list[str]
+    access: Access
+    overflow: Overflow
+    idle_timeout: float | None
+    max_runtime: float | None
+    linger: float
+    input_rate: int | None
+    output_rate: int | None
+    policy: SizePolicy
+    sizes: list[tuple[int, int, int]]  # (offset, rows, cols) since the saved screen
+    title: str
+    accepted_bytes: int
+    exit_reason: ExitReason | None = None
+    exited_at_ms: int | None = None
+
+
+class SavedScreen(msgspec.Struct, kw_only=True):
+    """A snapshot, as of `offset`, of a terminal of this size."""
+
+    offset: int
+    rows: int
+    cols: int
+    snapshot: bytes
+
+    @classmethod
+    def of(cls, screen: Screen, scrollback_lines: int | None) -> "SavedScreen":
+        """Take a snapshot now."""
+        size = screen.size
+        offset, snapshot = screen.capture(scrollback_lines)
+        return cls(offset=offset, rows=size.rows, cols=size.cols, snapshot=snapshot)
+
+    def restore(self, scrollback_lines: int) -> Screen:
+        """Return the screen it was taken of."""
+        size = WindowSize(self.rows, self.cols)
+        return Screen.restore(self.snapshot, self.offset, size, scrollback_lines=scrollback_lines)
+
+    def note(self) -> dict[str, object]:
+        """Return it as a note."""
+        return {
+            "offset": self.offset,
+            "rows": self.rows,
+            "cols": self.cols,
+            "snapshot": base64.b64encode(self.snapshot).decode("ascii"),
+        }
+
+
+class Remembered(msgspec.Struct, kw_only=True):
+    """What notes say of a session."""
+
+    record: Record
+    screen: SavedScreen | None
+    positions: dict[tuple[str, ...], int]
+
+
+def position_key(reader: tuple[str, ...]) -> str:
+    """Return the note's key for a reader's position."""
+    return POSITION + msgspec.json.encode(reader).decode()
+
+
+def recall(notes: dict[str, Any]) -> Remembered | None:
+    """Read a session's notes; None when there is no record, or none this version can read."""
+    try:
+        record = msgspec.convert(notes[RECORD], Record)
+        screen = notes.get(SCREEN)
+        return Remembered(
+            record=record,
+            screen=msgspec.convert(screen, SavedScreen) if screen is not None else None,
+            positions={
+                tuple(msgspec.json.decode(key.removeprefix(POSITION), type=list[str])): int(value)
+                for key, value in notes.items()
+                if key.startswith(POSITION)
+            },
+        )
+    except (KeyError, ValueError):  # msgspec's errors are ValueErrors
+        return None

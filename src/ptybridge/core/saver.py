@@ -1,0 +1,128 @@
+"""Writes down what of a session must outlive the daemon, at the moments when it must be written; see `core.memory`."""
+
+from typing import TYPE_CHECKING
+
+from ptybridge.core.memory import RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
+
+if TYPE_CHECKING:
+    from ptybridge.core.session import Session
+
+# Scrollback makes a snapshot large; so in a flood it is left out, and added when the flood is over.
+QUIET_BYTES = 16 * 1024
+# The keeper takes notes of up to 1 MiB; base64 makes 4 bytes of 3.
+MAX_SNAPSHOT_BYTES = 700 * 1024
+
+
+class Saver:
+    """One session's writer of notes. Without a notebook (sessions that live in the daemon) it does nothing."""
+
+    def __init__(self, session: "Session", notebook: Notebook | None, screen: SavedScreen | None) -> None:
+        self._session = session
+        self._notebook = notebook
+        self._screen = screen
+        self._whole = screen is None
+        self._capacity = session.log.ring.capacity
+        if notebook is not None:
+            notebook.on_lost = self.everything
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is written at all."""
+        return self._notebook is not None
+
+    @property
+    def saved_offset(self) -> int:
+        """The transcript from here on is needed to rebuild the screen."""
+        return self._screen.offset if self._screen is not None else 0
+
+    def floor(self) -> int | None:
+        """The transcript's writer must not overwrite what follows the newest snapshot."""
+        return self.saved_offset if self.active else None
+
+    def screen_advanced(self) -> None:
+        """Take a snapshot if so much has been printed that the transcript's writer would soon have to wait."""
+        if not self.active:
+            return
+        session = self._session
+        if session.follower.screen.offset - self.saved_offset >= self._capacity // 4:
+            flood = session.log.end - session.follower.screen.offset > QUIET_BYTES
+            self._save_screen(0 if flood or not self._whole else None)
+
+    def quiet(self) -> None:
+        """The session is silent: complete a snapshot that was taken in a flood."""
+        if self.active and not self._whole and self._session.follower.screen.offset == self._session.log.end:
+            self._save_screen(None)
+
+    def _save_screen(self, scrollback_lines: int | None) -> None:
+        screen = self._session.follower.screen
+        saved = SavedScreen.of(screen, scrollback_lines)
+        if len(saved.snapshot) > MAX_SNAPSHOT_BYTES:
+            saved = SavedScreen.of(screen, 0)
+        self._whole = scrollback_lines is None
+        self._write(SCREEN, saved.note())
+        self._screen = saved
+        self._session.log.floor_moved()
+        self.record()
+
+    def position(self, reader: tuple[str, ...], offset: int) -> None:
+        """Write down how far a reader has come."""
+        self._write(position_key(reader), offset)
+
+    def record(self) -> None:
+        """Write down the session's facts."""
+        if not self.active:
+            return
+        session = self._session
+        labels, limits, since = session.labels, session.limits, self.saved_offset
+        sizes = [(offset, size.rows, size.cols) for offset, size in session.sizes.since(since)]
+        if self._screen is None:
+            sizes.insert(0, (0, session.first_size.rows, session.first_size.cols))
+        self._write(
+            RECORD,
+            Record(
+                session_id=session.session_id,
+                command=session.command,
+                cwd=session.cwd,
+                created_by=session.created_by,
+                created_at_ms=session.created_at_ms,
+                name=labels.name,
+                owner=labels.owner,
+                tags=labels.tags,
+                access=labels.access,
+                overflow=limits.overflow,
+                idle_timeout=limits.idle_timeout,
+                max_runtime=limits.max_runtime,
+                linger=limits.linger,
+                input_rate=limits.input_rate,
+                output_rate=limits.output_rate,
+                policy=session.attachments.policy,
+                sizes=sizes,
+                title=session.title,
+                accepted_bytes=session.input.accepted_bytes,
+                exit_reason=session.exit_reason,
+                exited_at_ms=session.exited_at_ms,
+            ),
+        )
+
+    def everything(self) -> None:
+        """Write all of it anew, into an empty notebook."""
+        if self._screen is not None:
+            self._write(SCREEN, self._screen.note())
+        self.record()
+        for reader, offset in self._session.positions.items():
+            self.position(reader, offset)
+
+    def _write(self, key: str, value: object) -> None:
+        if self._notebook is not None:
+            self._notebook.write(key, value)
+
+
+def restore_into(session: "Session", remembered: Remembered) -> None:
+    """Give a session what was remembered of it beyond what its constructor takes."""
+    record = remembered.record
+    session.created_at_ms = record.created_at_ms
+    session.exit_reason = record.exit_reason
+    session.exited_at_ms = record.exited_at_ms
+    session.title = record.title
+    session.input.accepted_bytes = record.accepted_bytes
+    session.positions = dict(remembered.positions)

@@ -1,0 +1,222 @@
+"""Builds the objects of a daemon, opens the nurseries in order, and stops them in reverse.
+
+Nothing here decides anything a session or a front end could decide; it is the only place that knows them all.
+"""
+
+import enum
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ptybridge.api.registry import contract
+from ptybridge.backends import inprocess
+from ptybridge.backends.keeper_link import KeeperLink
+from ptybridge.backends.kept import KeptBackend
+from ptybridge.config import Config
+from ptybridge.core.eventlog import EventLog
+from ptybridge.core.memory import recall
+from ptybridge.core.session import Labels, Limits
+from ptybridge.core.sessions import Sessions, SessionSpec
+from ptybridge.daemon.handover import Handover
+from ptybridge.errors import Unavailable
+from ptybridge.rpc.server import Server
+from ptybridge.service.attach import AttachService
+from ptybridge.service.dispatcher import Dispatcher
+from ptybridge.service.follow import FollowService
+from ptybridge.service.node import NodeService
+from ptybridge.service.session import SessionService
+from ptybridge.service.terminal import TerminalService
+
+log = logging.getLogger(__name__)
+
+# How often the loop's own delay is measured.
+LAG_SECONDS = 1.0
+EVENT_NUMBER = "event_number"
+# Event numbers are written down in blocks, so that they go on growing after a crash.
+EVENT_BLOCK = 1000
+
+
+class Outcome(enum.Enum):
+    """Why a daemon has ended."""
+
+    STOPPED = "stopped"  # its sessions were ended
+    DETACHED = "detached"  # its sessions live on
+    HANDED_OVER = "handed over"  # another daemon has them
+    RESTART = "restart"  # its sessions were ended, and a new daemon is wanted
+
+
+class Daemon:
+    """One daemon: everything it is made of, and its life."""
+
+    def __init__(self, config: Config, link: KeeperLink | None = None, handover: Handover | None = None) -> None:
+        """Build it. Without a link to a keeper its sessions live and die with it."""
+        self.config = config
+        self.link = link
+        self.handover = handover
+        self.events = EventLog()
+        backend = KeptBackend(link) if link is not None else None
+        self._backend = backend
+        spawners = inprocess.spawners() if backend is None else backend.spawners()
+        self.sessions = Sessions(spawners, self.events, config.daemon, config.session.scrollback_lines)
+        registry = contract()
+        self._end = trio.Event()
+        self._outcome = Outcome.STOPPED
+        self._lag_ms = 0.0
+        self.node = NodeService(
+            self.sessions,
+            registry,
+            socket_path=config.paths.socket,
+            keeper=link is not None,
+            stop=lambda: self._finish(Outcome.STOPPED),
+            restart=self._restart,
+            clients=lambda: self.server.connections,
+            lag=lambda: self._lag_ms,
+        )
+        services = [
+            SessionService(self.sessions),
+            TerminalService(self.sessions),
+            FollowService(self.sessions),
+            AttachService(self.sessions),
+            self.node,
+        ]
+        self.server = Server(Dispatcher(registry, services), config.daemon)
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def run(self, sock: socket.socket | None, ready: Callable[[], Awaitable[None]]) -> Outcome:
+        """Serve until the end; `ready` is awaited once requests are answered. Without `sock` the keeper has it."""
+        async with trio.open_nursery() as outer:
+            await outer.start(self.sessions.run)
+            outer.start_soon(self._watch_signals)
+            outer.start_soon(self._measure_lag)
+            async with trio.open_nursery() as front_ends:
+                if self.link is not None:
+                    sock = await self._take_up(self.link, outer, front_ends)
+                assert sock is not None
+                await front_ends.start(self.server.serve, sock)
+                await ready()
+                gc.freeze()  # what start-up made lives as long as the process
+                await self._end.wait()
+                await self._wind_up()
+                front_ends.cancel_scope.cancel()
+            if self.link is not None:
+                self.link.close()
+            outer.cancel_scope.cancel()
+        return self._outcome
+
+    async def _take_up(self, link: KeeperLink, outer: trio.Nursery, front_ends: trio.Nursery) -> socket.socket:
+        """Become the keeper's daemon and restore what it has kept."""
+        sock, kept = await link.connect()
+        sock.setblocking(False)
+        await outer.start(link.run)
+        outer.start_soon(self._watch_superseded, link)
+
+        def serve_too(listener: socket.socket) -> None:
+            listener.setblocking(False)
+            front_ends.start_soon(self.server.serve, listener)
+            self._save_event_number()
+
+        link.on_listener = serve_too
+        answer = await link.request("notes")
+        notes: dict[int, dict[str, Any]] = {}
+        for sid, key, data in answer.body["notes"]:
+            notes.setdefault(sid, {})[key] = data
+        self.events = self.sessions.events = EventLog(first=int(notes.get(0, {}).get(EVENT_NUMBER, 0)) + 1)
+        self.events.on_block = self._save_event_number
+        self.events.block = EVENT_BLOCK
+        self._save_event_number()
+        for info in kept:
+            await self._restore(info, notes.get(info.sid, {}))
+        return sock
+
+    async def _restore(self, info: Any, notes: dict[str, Any]) -> None:
+        assert self._backend is not None
+        remembered = recall(notes)
+        if remembered is None:
+            # The daemon died between the start of the program and its first note: nobody was told of this session.
+            log.warning("session %d of the keeper has no record; it is ended", info.sid)
+            if self.link is not None:
+                self.link.post("forget", sid=info.sid, force=True)
+            return
+        child, transcript = await self._backend.restore(info)
+        await self.sessions.restore(child, transcript, remembered)
+
+    async def _wind_up(self) -> None:
+        if self._outcome in {Outcome.STOPPED, Outcome.RESTART}:
+            # Sessions end first, while clients still hear how; then the front ends go.
+            await self.sessions.stop(self.config.daemon.stop_timeout_ms / 1000 - 1)
+            if self.link is not None:
+                for session in self.sessions.all():
+                    await self.sessions.close(session, 0)
+                self.link.stop_keeper()
+            with trio.move_on_after(0.5):
+                await self.server.drain()
+        else:
+            await self.sessions.leave()
+
+    def _finish(self, outcome: Outcome) -> None:
+        if not self._end.is_set():
+            self._outcome = outcome
+            self._end.set()
+
+    def _save_event_number(self) -> None:
+        if self.link is not None:
+            self.link.post("note", sid=0, key=EVENT_NUMBER, data=self.events.newest + EVENT_BLOCK)
+
+    # -- restart --------------------------------------------------------------------------------------------
+
+    async def _restart(self) -> None:
+        """Prepare a restart; raises `Unavailable` when the new daemon does not come up, and then nothing changes."""
+        await trio.lowlevel.checkpoint()
+        if self.link is None or self.handover is None:
+            self._finish(Outcome.RESTART)
+            return
+        problem = await self.handover.prepare()
+        if problem is not None:
+            raise Unavailable(
+                f"the new daemon does not start, so this one goes on: {problem}", hint="see the daemon's log"
+            )
+        # Who connects from here on waits for the new daemon.
+        self.server.stop_accepting()
+        self.handover.go()
+
+    async def _watch_superseded(self, link: KeeperLink) -> None:
+        await link.superseded.wait()
+        self._finish(Outcome.HANDED_OVER)
+
+    # -- watching -------------------------------------------------------------------------------------------
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                log.info("%s: ending", signal.Signals(number).name)
+                # What the keeper keeps is not ended with the daemon; `ptybridge stop` does that.
+                self._finish(Outcome.STOPPED if self.link is None else Outcome.DETACHED)
+
+    async def _measure_lag(self) -> None:
+        while True:
+            before = trio.current_time()
+            await trio.sleep(LAG_SECONDS)
+            self._lag_ms = max(0.0, (trio.current_time() - before - LAG_SECONDS) * 1000)
+
+    async def first_session(self, command: str | list[str] | None) -> str:
+        """Create the session `serve` was asked for, or find it running; return its id."""
+        for session in self.sessions.running():
+            if session.labels.name == "main" and session.labels.owner is None:
+                return session.session_id
+        spec = SessionSpec(command=command, cwd=os.getcwd(), caller_env=dict(os.environ))
+        session = await self.sessions.create(spec, Labels(name="main"), Limits(), f"uid:{os.geteuid()}")
+        return session.session_id
+
+
+def keeper_link(config: Config) -> KeeperLink:
+    """Return the link to this configuration's keeper, not yet connected."""
+    path = Path(config.paths.socket)
+    return KeeperLink(path.parent, path, Path(config.paths.state_dir) / "keeper.log")

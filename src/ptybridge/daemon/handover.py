@@ -1,0 +1,132 @@
+"""Handing a daemon's work over to a fresh one without a client noticing more than a pause.
+
+How it works: the old daemon starts the new one with the lock on the socket (one open file, so it is never free), a
+pipe to be told on and one to tell on. The new one loads everything, looks at the keeper without touching anything and
+says "verified"; the old one answers whoever asked for the restart and says "go". Then the new one claims the keeper,
+which makes the old one let go, restores the sessions and says "ready". If the new one dies before that, the old one,
+which has been waiting, takes the sessions back.
+"""
+
+import os
+import select
+import subprocess
+import sys
+from typing import Final
+
+import trio
+
+from ptybridge.config import Config
+
+VERIFIED: Final = b"v"
+GO: Final = b"g"
+READY: Final = b"\n"
+VERIFY_SECONDS = 20.0
+READY_SECONDS = 30.0
+
+
+class Handover:
+    """The old daemon's side."""
+
+    def __init__(self, config: Config, lock_fd: int) -> None:
+        self._config = config
+        self._lock_fd = lock_fd
+        self._process: subprocess.Popen[bytes] | None = None
+        self._from_new = -1
+        self._to_new = -1
+
+    async def prepare(self) -> str | None:
+        """Start the new daemon and wait until it is verified; return what is wrong, None when it is well."""
+        self.abandon()
+        self._start()
+        with trio.move_on_after(VERIFY_SECONDS):
+            await trio.lowlevel.wait_readable(self._from_new)
+            said = os.read(self._from_new, 4096)
+            if said[:1] == VERIFIED:
+                return None
+            self.abandon()
+            return said.decode(errors="replace").strip() or "it ended without a word"
+        self.abandon()
+        return f"it was not ready within {VERIFY_SECONDS:.0f} s"
+
+    def _start(self) -> None:
+        self._from_new, report = os.pipe()
+        order, self._to_new = os.pipe()
+        paths = self._config.paths
+        command = [sys.executable, "-m", "ptybridge", "serve", "--detached"]
+        command += ["--takeover-fds", f"{self._lock_fd},{report},{order}"]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(self._lock_fd, report, order),
+                start_new_session=True,
+                cwd="/",
+                # What came by flag must not change with the daemon.
+                env={
+                    **os.environ,
+                    "PTYBRIDGE_SOCKET": paths.socket,
+                    "PTYBRIDGE_STATE_DIR": paths.state_dir,
+                    "PTYBRIDGE_RUNTIME_DIR": paths.runtime_dir,
+                },
+            )
+        finally:
+            os.close(report)
+            os.close(order)
+
+    def go(self) -> None:
+        """Let the new daemon take over."""
+        os.write(self._to_new, GO)
+
+    def succeeded(self) -> bool:
+        """Wait until the new daemon serves, or has failed. Blocking: the old one has nothing else to do then."""
+        if self._from_new < 0:
+            return True  # another daemon took over by itself, not one of ours
+        ready, _, _ = select.select([self._from_new], [], [], READY_SECONDS)
+        answer = os.read(self._from_new, 1) if ready else b""
+        if answer == READY:
+            return True
+        self.abandon()
+        return False
+
+    def abandon(self) -> None:
+        """End a new daemon that did not come up, and forget it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        for fd in (self._from_new, self._to_new):
+            if fd >= 0:
+                os.close(fd)
+        self._from_new = self._to_new = -1
+
+
+class Takeover:
+    """The new daemon's side."""
+
+    def __init__(self, lock_fd: int, report_fd: int, order_fd: int) -> None:
+        self.lock_fd = lock_fd
+        self._report_fd = report_fd
+        self._order_fd = order_fd
+        for fd in (lock_fd, report_fd, order_fd):
+            os.set_inheritable(fd, False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Takeover":
+        """Read what `Handover` passes on the command line."""
+        lock_fd, report_fd, order_fd = (int(part) for part in text.split(","))
+        return cls(lock_fd, report_fd, order_fd)
+
+    def verified(self) -> bool:
+        """Say that all is well, and wait for the word to go; False when the old daemon does not want any more."""
+        os.write(self._report_fd, VERIFIED)
+        return os.read(self._order_fd, 1) == GO
+
+    def failed(self, message: str) -> None:
+        """Say what is wrong."""
+        os.write(self._report_fd, message.encode())
+
+    def ready(self) -> None:
+        """Say that clients are being served."""
+        os.write(self._report_fd, READY)
+        os.close(self._report_fd)
+        os.close(self._order_fd)

@@ -1,0 +1,134 @@
+"""A daemon as a process: its lock, its log, one run after another, and how it ends."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+
+from ptybridge import __version__
+from ptybridge.config import Config
+from ptybridge.daemon.composition import Daemon, Outcome, keeper_link
+from ptybridge.daemon.handover import Handover, Takeover
+from ptybridge.errors import Unavailable
+from ptybridge.keeper import protocol as keeper_protocol
+from ptybridge.logs import set_up_logging
+from ptybridge.rpc import listener
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    config: Config,
+    *,
+    command: str | list[str] | None = None,
+    with_shell: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+    ready_fd: int | None = None,
+    foreground: bool = True,
+    takeover: str | None = None,
+) -> int:
+    """Run a daemon until it is stopped; return the exit code.
+
+    `announce` gets lines for the person who started it. `ready_fd` is closed after one byte is written to it once
+    requests are answered; on failure it is closed without. Raises `PtybridgeError` when it cannot start.
+    `takeover`: descriptors of an old daemon that hands over (see `daemon.handover`).
+    """
+    path = Path(config.paths.socket)
+    listener.prepare_directory(path.parent)
+    set_up_logging(Path(config.paths.log_file), config.daemon, foreground=foreground)
+    taking = Takeover.parse(takeover) if takeover is not None else None
+    lock = listener.SocketLock(path, None if taking is None else taking.lock_fd)
+    try:
+        if taking is not None and not _verify(config, taking):
+            return 1
+        outcome = _run(config, path, lock, command, with_shell, announce, ready_fd, taking)
+        log.info("pid %d has ended: %s", os.getpid(), outcome.value)
+    finally:
+        lock.release()
+    if outcome is Outcome.DETACHED:
+        announce("the sessions live on; `ptybridge stop` ends them")
+    if outcome is Outcome.RESTART:
+        _start_anew(config)
+    return 0
+
+
+def _run(
+    config: Config,
+    path: Path,
+    lock: listener.SocketLock,
+    command: str | list[str] | None,
+    with_shell: bool,
+    announce: Callable[[str], None],
+    ready_fd: int | None,
+    taking: Takeover | None,
+) -> Outcome:
+    kept = config.daemon.keeper
+    if kept:
+        listener.check_path(path)
+    sock = None if kept else (listener.activated() or listener.bind(path))
+    handover = Handover(config, lock.fd)
+
+    async def ready(daemon: Daemon) -> None:
+        nonlocal ready_fd, taking
+        if command is not None or with_shell:
+            session_id = await daemon.first_session(command)
+            announce(f"session {session_id} (main) is running")
+        if ready_fd is not None:
+            os.write(ready_fd, b"\n")
+            os.close(ready_fd)
+            ready_fd = None
+        if taking is not None:
+            taking.ready()
+            taking = None
+        announce(f"serving on {config.paths.socket}")
+
+    while True:
+        log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
+        outcome = trio.run(_run_once, config, sock, handover, ready)
+        if outcome is Outcome.HANDED_OVER and not handover.succeeded():
+            log.error("the new daemon has failed; this one takes the sessions back")
+            continue
+        if outcome in {Outcome.STOPPED, Outcome.RESTART}:
+            path.unlink(missing_ok=True)
+        return outcome
+
+
+async def _run_once(
+    config: Config, sock: socket.socket | None, handover: Handover, ready: Callable[[Daemon], Awaitable[None]]
+) -> Outcome:
+    if sock is not None:
+        sock.setblocking(False)
+    link = keeper_link(config) if config.daemon.keeper else None
+    daemon = Daemon(config, link, handover)
+    return await daemon.run(sock, lambda: ready(daemon))
+
+
+def _verify(config: Config, taking: Takeover) -> bool:
+    """Look at the keeper without touching anything; everything needed has been imported by now."""
+    control = Path(config.paths.socket).parent / "keeper.sock"
+    try:
+        channel = keeper_protocol.connect(str(control))
+        try:
+            channel.send({"op": "hello", "id": 0, "proto": list(keeper_protocol.PROTOCOL), "epoch": 0})
+            answer = channel.receive()
+            if answer is None:
+                raise Unavailable("the keeper ended the connection")
+            keeper_protocol.raise_error(answer.body)
+        finally:
+            channel.close()
+    except (OSError, keeper_protocol.KeeperError, Unavailable) as exc:
+        taking.failed(f"it cannot work with the keeper: {exc}")
+        return False
+    return taking.verified()
+
+
+def _start_anew(config: Config) -> None:
+    """Replace this process by the installed version, with the same settings."""
+    arguments = [sys.executable, "-m", "ptybridge", "--socket", config.paths.socket, "serve", "--detached"]
+    if not config.daemon.keeper:
+        arguments.append("--no-keeper")
+    os.execv(sys.executable, arguments)
