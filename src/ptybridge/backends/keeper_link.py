@@ -63,6 +63,9 @@ class KeeperLink:
         self._listen = listen
         self._log_file = log_file
         self._channel: Channel | None = None
+        self._stopping = False
+        self._orphans: set[int] = set()
+        self._orphan_pumps: list[Pump] = []
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[trio.Event, list[Message]]] = {}
         self._sending = trio.Lock()
@@ -215,13 +218,20 @@ class KeeperLink:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the link until cancelled or superseded; survive the keeper."""
         task_status.started()
-        while not self.superseded.is_set():
-            await self._receive_all()
+        while not self._over:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive_all, nursery.cancel_scope)
+                # A new keeper may die, too; then this is cancelled and begins anew with the next one.
+                await self._hand_over_orphans()
             self._lose_channel()
-            if not self.superseded.is_set():
+            if not self._over:
                 await self._replace_keeper()
 
-    async def _receive_all(self) -> None:
+    async def _receive_all(self, scope: trio.CancelScope) -> None:
+        await self._receive_messages()
+        scope.cancel()
+
+    async def _receive_messages(self) -> None:
         channel = self._channel
         while channel is not None:
             try:
@@ -264,7 +274,7 @@ class KeeperLink:
     # -- the keeper is dead ---------------------------------------------------------------------------------
 
     async def _replace_keeper(self) -> None:
-        """Finish its last step, pump in its place, start a new one, and hand the children over."""
+        """Finish its last step, pump in its place, and start a new one."""
         # Only one process may pump; a lock that the kernel releases with the keeper tells that it is really gone.
         while runtime.is_locked(str(self._directory)):  # noqa: ASYNC110 - nothing announces it
             await trio.sleep(POLL_SECONDS)
@@ -272,12 +282,24 @@ class KeeperLink:
         pump, self.pump = self.pump, None
         assert pump is not None
         pump.recover(self._find_flow)
-        for child in list(self.children.values()):
-            child.orphan(pump)
+        self._orphan_pumps.append(pump)
+        for sid, child in self.children.items():
+            if sid not in self._orphans:
+                self._orphans.add(sid)
+                child.orphan(pump)
         await self._connect_anew()
-        for sid, child in list(self.children.items()):
-            await self._hand_over(sid, child)
-        pump.close()
+
+    async def _hand_over_orphans(self) -> None:
+        if not self._orphan_pumps:
+            return
+        for sid in sorted(self._orphans):
+            child = self.children.get(sid)
+            if child is not None:
+                await self._hand_over(sid, child)
+            self._orphans.discard(sid)
+        for pump in self._orphan_pumps:
+            pump.close()
+        self._orphan_pumps.clear()
         log.info("the new keeper (pid %d) has all %d sessions", self.keeper_pid, len(self.children))
 
     async def _connect_anew(self) -> None:
@@ -313,8 +335,14 @@ class KeeperLink:
 
     def stop_keeper(self) -> None:
         """End the keeper, which must have no session left. Its pid cannot have been recycled: we are connected."""
+        self._stopping = True
         if self._channel is not None and self.keeper_pid:
             os.kill(self.keeper_pid, signal.SIGTERM)
+            (self._directory / CONTROL_NAME).unlink(missing_ok=True)
+
+    @property
+    def _over(self) -> bool:
+        return self._stopping or self.superseded.is_set()
 
     def close(self) -> None:
         """End the link; the keeper goes on without us."""

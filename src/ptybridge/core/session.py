@@ -171,6 +171,9 @@ class Session:
                     task_status.started()
                     await self._live()
                     nursery.cancel_scope.cancel()
+                if self.child.notebook is not None:
+                    # The keeper has it until it is forgotten, and a new keeper would need our descriptors of it.
+                    await trio.sleep_forever()
         finally:
             if not self.exited.is_set() and not self._leaving:
                 self._publish_exit("lost" if self.status is None else self._reason())
