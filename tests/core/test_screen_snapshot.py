@@ -155,3 +155,14 @@ def test_a_title_cannot_smuggle_sequences_into_a_snapshot() -> None:
     snapshot = new_screen("\x1b]2;a\u009b31m\u009dx\x1b\\".encode()).snapshot()
     assert b"\xc2\x9b" not in snapshot
     assert b"\xc2\x9d" not in snapshot
+
+
+@settings(deadline=None, max_examples=150)
+@given(stream=streams)
+def test_snapshots_taken_on_the_way_do_not_change_later_ones(stream: list[bytes]) -> None:
+    asked, unasked = new_screen(), new_screen()
+    for piece in stream:
+        asked.feed(piece)
+        asked.snapshot()
+        unasked.feed(piece)
+    assert asked.snapshot() == unasked.snapshot()

@@ -9,8 +9,8 @@ The library's render state hands out whole rows of cells at once; asking cell by
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import groupby
-from typing import Any, Final, NamedTuple
+from itertools import groupby, islice
+from typing import Any, Final, NamedTuple, Self
 
 from ptybridge.core.emulator import Region, Span, SpecialRow, Survey
 
@@ -38,6 +38,17 @@ class _Row(NamedTuple):
     torn: bool
     linked: bool
     styled: bool
+
+    @classmethod
+    def of(cls, line: int, bits: int, cells: bytes, flags: RowFlags, *, goes_on: bool) -> Self:
+        return cls(
+            line=line,
+            cells=cells,
+            wraps=bits & flags.wraps != 0,
+            torn=bits & flags.continues != 0 and not goes_on,
+            linked=bits & flags.linked != 0,
+            styled=bits & flags.styled != 0,
+        )
 
 
 def colored_cells(ffi: Any, lib: Any) -> bytes:
@@ -87,34 +98,40 @@ def survey(native: Any, terminal: Any, history: int, region: Region) -> Survey:
         lib.ghostty_render_state_update(state[0], terminal)
         lib.ghostty_render_state_row_iterator_new(ffi.NULL, rows)
         lib.ghostty_render_state_get(state[0], lib.GHOSTTY_RENDER_STATE_DATA_ROW_ITERATOR, rows)
-        return _judge(native, _rows(native, rows[0], history - above), region)
+        skipped = region.top - (history - above)
+        return _judge(native, list(islice(_rows(native, rows[0]), skipped, skipped + region.rows)), region.top)
     finally:
         if rows[0]:
             lib.ghostty_render_state_row_iterator_free(rows[0])
         lib.ghostty_render_state_free(state[0])
 
 
-def _judge(native: Any, rows: Iterator[_Row], region: Region) -> Survey:
+def _judge(native: Any, rows: list[tuple[int, bytes]], top: int) -> Survey:
+    flags, kind = native.row_flags, _memo(partial(_kind, native))
+    # Most rows are done with after these few steps, which are most of what a snapshot takes.
+    lowest = [cells[::_CELL_BYTES] for _, cells in rows]
+    telling = flags.wraps | flags.continues | flags.linked
+    if 1 in b"".join(lowest).translate(native.colored_cells):
+        telling = -1
     special: list[SpecialRow] = []
-    kind = _memo(partial(_kind, native))
-    last = region.top - 1
     before: _Row | None = None
-    for row in rows:
-        if row.line >= region.top + region.rows:
-            break
-        if row.line < region.top:
-            continue
-        if row.cells.strip(b"\0"):
-            last = row.line
-        # A row that wraps is judged when the next one is known.
-        if before is not None and not _fits(native, before, row):
-            special.append(_special(kind, before))
-        before = None
-        if _misjudged(native, row):
-            special.append(_special(kind, row))
-        elif row.wraps:
-            before = row
-    return Survey(special=special, last=last)
+    goes_on = True
+    for line, ((bits, cells), low) in enumerate(zip(rows, lowest, strict=True), top):
+        # A blank cell between others has a lowest byte of 0, as have a few characters.
+        if bits & telling or before is not None or (bits & flags.styled and b"\0" in low.strip(b"\0")):
+            row = _Row.of(line, bits, cells, flags, goes_on=goes_on)
+            # A row that wraps is judged when the next one is known.
+            if before is not None and not _fits(native, before, row):
+                special.append(_special(kind, before))
+            misjudged = _misjudged(native, row)
+            if misjudged:
+                special.append(_special(kind, row))
+            before = row if row.wraps and not misjudged else None
+        goes_on = bits & flags.wraps != 0
+    last = len(rows) - 1
+    while last >= 0 and not any(rows[last][1]):
+        last -= 1
+    return Survey(special=special, last=top + last)
 
 
 def _misjudged(native: Any, row: _Row) -> bool:
@@ -150,26 +167,16 @@ def _special(kind: _KindOf, row: _Row) -> SpecialRow:
     return SpecialRow(line=row.line, linked=row.linked, spans=_spans(kind, row))
 
 
-def _rows(native: Any, rows: Any, line: int) -> Iterator[_Row]:
-    ffi, lib, flags = native.ffi, native.lib, native.row_flags
+def _rows(native: Any, rows: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield each row's value and its cells."""
+    ffi, lib = native.ffi, native.lib
     view, raw = ffi.new("GhosttyCellsView*"), ffi.new("GhosttyRow*")
-    get, more, buffer = lib.ghostty_render_state_row_get, lib.ghostty_render_state_row_iterator_next, ffi.buffer
-    value, cells = lib.GHOSTTY_RENDER_STATE_ROW_DATA_RAW, lib.GHOSTTY_RENDER_STATE_ROW_DATA_CELLS_RAW
-    goes_on = True
+    asked = (lib.GHOSTTY_RENDER_STATE_ROW_DATA_RAW, lib.GHOSTTY_RENDER_STATE_ROW_DATA_CELLS_RAW)
+    keys, values = ffi.new("GhosttyRenderStateRowData[2]", asked), ffi.new("void*[2]", (raw, view))
+    get, more, buffer = lib.ghostty_render_state_row_get_multi, lib.ghostty_render_state_row_iterator_next, ffi.buffer
     while more(rows):
-        get(rows, value, raw)
-        get(rows, cells, view)
-        bits = raw[0]
-        yield _Row(
-            line,
-            bytes(buffer(view.ptr, view.len * _CELL_BYTES)),
-            bits & flags.wraps != 0,
-            bits & flags.continues != 0 and not goes_on,
-            bits & flags.linked != 0,
-            bits & flags.styled != 0,
-        )
-        goes_on = bits & flags.wraps != 0
-        line += 1
+        get(rows, 2, keys, values, ffi.NULL)
+        yield raw[0], buffer(view.ptr, view.len * _CELL_BYTES)[:]
 
 
 def _spans(kind: _KindOf, row: _Row) -> list[Span]:

@@ -17,6 +17,8 @@ from ptybridge.text import printable
 
 _MAX_NOTICES = 16
 _MOUSE_MODES = (9, 1000, 1002, 1003)
+# Bytes without which output is plain text: what begins sequences, and the two shifts to another charset.
+_STATE_CHANGES = (b"\x1b", b"\x0e", b"\x0f")
 # A snapshot up to this size is kept until something changes: several viewers often attach to a still screen.
 _KEPT_SNAPSHOT_BYTES = 16 << 10
 
@@ -35,6 +37,7 @@ class Screen:
         self._scanner = NoticeScanner()
         self._notices: list[Notified] = []
         self._snapshot: tuple[int | None, bytes] | None = None
+        self._state: screen_snapshot.State | None = None
 
     @classmethod
     def restore(cls, snapshot: bytes, offset: int, size: WindowSize, *, scrollback_lines: int = 2000) -> Self:
@@ -84,6 +87,8 @@ class Screen:
         self._notices += self._scanner.scan(data)
         del self._notices[_MAX_NOTICES:]
         self._snapshot = None
+        if self._state is not None and any(byte in data for byte in _STATE_CHANGES):
+            self._state = None
         self.offset += len(data)
 
     def resize(self, size: WindowSize) -> None:
@@ -91,7 +96,7 @@ class Screen:
         with self._lock:
             if size != self._emulator.size:
                 self._emulator.resize(size)
-                self._snapshot = None
+                self._snapshot = self._state = None
 
     # -- recreating it elsewhere ----------------------------------------------------------------------------
 
@@ -104,7 +109,11 @@ class Screen:
         with self._lock:
             if self._snapshot is not None and self._snapshot[0] == scrollback_lines:
                 return self.offset, self._snapshot[1]
-            snapshot = screen_snapshot.compose(self._emulator, scrollback_lines)
+            state = self._state
+            if state is None or state.limit != scrollback_lines:
+                state = screen_snapshot.gather(self._emulator, scrollback_lines)
+                self._state = state if state.lasting else None
+            snapshot = screen_snapshot.compose(self._emulator, state)
             if len(snapshot) <= _KEPT_SNAPSHOT_BYTES:
                 self._snapshot = scrollback_lines, snapshot
             return self.offset, snapshot

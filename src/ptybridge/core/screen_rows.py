@@ -26,21 +26,29 @@ def separate_rows(emulator: Emulator, region: Region) -> list[bytes]:
     return texts
 
 
-def joined_rows(emulator: Emulator, top: int, end: int) -> tuple[bytes, int]:
-    """Return lines `top` to `end` (exclusive) for another terminal: lines that wrapped wrap there, links are links.
+def joined_rows(emulator: Emulator, top: int, survey: Survey) -> bytes:
+    """Return the surveyed lines for another terminal: lines that wrapped wrap there, links are links.
 
-    Blank lines at the end are left out, as is the last line end; the number tells how many.
+    Blank lines at the end are left out, as is the last line end.
     """
-    if top >= end:
-        return b"", 0
-    survey = emulator.survey(_whole(emulator, top, end))
-    text = b"".join(_pieces(emulator, survey, top)).rstrip(b"\r\n")
-    # Cells may be in use without showing, like the gap a wide character left behind.
+    return b"".join(_pieces(emulator, survey, top)).rstrip(b"\r\n")
+
+
+def last_shown(emulator: Emulator, top: int, survey: Survey) -> int:
+    """Return the last of the surveyed lines that `joined_rows` does not leave out, at least `top`.
+
+    Cells may be in use without showing, like the gap a wide character left behind.
+    """
     shown = {row.line for row in survey.special if row.spans}
     last = survey.last
-    while last > top and last not in shown and not emulator.format(_whole(emulator, last, last + 1), "vt"):
+    while last > top and last not in shown and not emulator.format(whole_rows(emulator, last, last + 1), "vt"):
         last -= 1
-    return text, end - 1 - max(top, last)
+    return max(top, last)
+
+
+def whole_rows(emulator: Emulator, start: int, end: int) -> Region:
+    """Return the region of lines `start` to `end` (exclusive)."""
+    return Region(top=start, rows=end - start, left=0, cols=emulator.size.cols)
 
 
 def _cut(emulator: Emulator, line: int, spans: list[Span], region: Region) -> bytes:
@@ -70,23 +78,19 @@ def _pieces(emulator: Emulator, survey: Survey, start: int) -> Iterator[bytes]:
         yield _line_end(emulator, row.line)
         start = row.line + 1
     if start <= survey.last:
-        yield emulator.format(_whole(emulator, start, survey.last + 1), "vt", unwrap=True)
+        yield emulator.format(whole_rows(emulator, start, survey.last + 1), "vt", unwrap=True)
 
 
 def _block(emulator: Emulator, start: int, end: int) -> bytes:
     """Return ordinary lines, with a line end after each that needs one."""
     if start >= end:
         return b""
-    text = emulator.format(_whole(emulator, start, end), "vt", unwrap=True)
+    text = emulator.format(whole_rows(emulator, start, end), "vt", unwrap=True)
     # Blank lines at the end are left out by the formatter, but something follows.
     last = end - 1
-    while last > start and not emulator.format(_whole(emulator, last, last + 1), "vt"):
+    while last > start and not emulator.format(whole_rows(emulator, last, last + 1), "vt"):
         last -= 1
     return text + b"\r\n" * (end - 1 - last) + _line_end(emulator, end - 1)
-
-
-def _whole(emulator: Emulator, start: int, end: int) -> Region:
-    return Region(top=start, rows=end - start, left=0, cols=emulator.size.cols)
 
 
 def _line_end(emulator: Emulator, line: int) -> bytes:

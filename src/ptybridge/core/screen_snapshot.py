@@ -13,8 +13,11 @@ alternate one, the stack of keyboard flags) is asked of a fork.
 import re
 from typing import Final
 
-from ptybridge.core.emulator import CursorState, Emulator, Region
-from ptybridge.core.screen_rows import joined_rows
+import msgspec
+
+from ptybridge.core.emulator import Emulator
+from ptybridge.core.screen_cursor import Frame, Saved, place, saved_cursor, undo, wrapping_cell
+from ptybridge.core.screen_rows import joined_rows, last_shown, whole_rows
 from ptybridge.text import printable
 
 # Modes that are off on a terminal just reset, and on.
@@ -28,48 +31,78 @@ _MAX_DIRECTORY: Final = 4096
 # What steady underline, our default, and its blinking form are called in DECSCUSR.
 _DEFAULT_STYLE: Final = b"4"
 _DEFAULT_BLINKING: Final = b"3"
-_PEN: Final = b"\x1b[0m"
-_PLAIN_CHARSETS: Final = b"\x1b(B\x1b)B\x1b*B\x1b+B\x0f"
 # An operating system command nobody knows: swallows the rest of a string too long to be replayed.
 _UNKNOWN_COMMAND: Final = b"\x1b]7777;"
+# Larger ones (a primary screen with its scrollback) are not worth keeping.
+_KEPT_BYTES: Final = 16 << 10
 
 
-def compose(emulator: Emulator, scrollback_lines: int | None = None) -> bytes:
-    """Return the snapshot with at most `scrollback_lines` lines above the grid (None: all)."""
+class State(msgspec.Struct, frozen=True):
+    """All of a snapshot that only control sequences change: what stands before and after the active screen's cells.
+
+    `limit` is the number of scrollback lines it was made for. One that is not `lasting` is good for one snapshot.
+    """
+
+    limit: int | None
+    alternate: bool
+    before: bytes
+    after: bytes
+    frame: Frame
+    finish: bytes
+    lasting: bool
+
+
+def compose(emulator: Emulator, state: State) -> bytes:
+    """Return the snapshot; `state` was gathered at most plain text ago."""
+    cursor, grid = emulator.cursor, _grid(emulator)
+    history = b"" if state.alternate else _history(emulator, state.limit)
+    at, cell = state.frame.address(cursor), wrapping_cell(emulator, state.frame, cursor)
+    return b"".join((state.before, history, grid, state.after, at, cell, state.finish, _unfinished(emulator)))
+
+
+def gather(emulator: Emulator, limit: int | None) -> State:
+    """Ask for everything but the active screen's cells and cursor; at most `limit` lines of scrollback (None: all)."""
     fork = emulator.fork()
     try:
-        return b"".join(_compose(emulator, fork, scrollback_lines))
+        return _gather(emulator, fork, limit)
     finally:
         if fork is not None:
             fork.close()
 
 
-def _compose(emulator: Emulator, fork: Emulator | None, scrollback_lines: int | None) -> list[bytes]:
-    out: list[bytes] = []
-    if emulator.mode(2027):
-        out.append(b"\x1b[?2027h")  # grapheme clusters: decides how wide what follows is
-    shape = _cursor_shape(fork)
-    keyboard = _keyboard(fork)
-    saved = _saved_cursor(fork)
-    if not emulator.alternate:
-        out += [_history(emulator, scrollback_lines), _grid(emulator), _save(saved)]
-    else:
-        switch = next((mode for mode in _ALTERNATE if emulator.mode(mode)), 1049)
-        undo = b""
-        if fork is not None:
-            fork.write(b"\x1b[?47l")
-            behind = _keyboard(fork)
-            out += [_history(fork, scrollback_lines), _grid(fork)]
-            fork.write(b"\x1b8")
-            below = _Saved(fork)
-            # 1049 saves the cursor by itself.
-            out += [behind, _place(below), b"" if switch == 1049 else b"\x1b7"]
-            # The alternate screen begins with the pen of the primary one.
-            undo = _undo(below)
-        out += [b"\x1b[?%dh%s\x1b[H\x1b[J" % (switch, undo), _grid(emulator), _save(saved)]
-    out += [_labels(emulator), emulator.colors(), _modes(emulator), shape, keyboard]
-    out += [_cursor(emulator), _unfinished(emulator)]
-    return out
+def _gather(emulator: Emulator, fork: Emulator | None, limit: int | None) -> State:
+    # Grapheme clusters decide how wide what follows is.
+    before = b"\x1b[?2027h" if emulator.mode(2027) else b""
+    shape, keyboard, saved = _cursor_shape(fork), _keyboard(fork), saved_cursor(fork)
+    alternate = emulator.alternate
+    if alternate:
+        before += _behind(emulator, fork, limit)
+    frame = Frame.of(emulator)
+    after = (_save(saved), _labels(emulator), emulator.colors(), _modes(emulator), shape, keyboard, frame.sequences)
+    return State(
+        limit=limit,
+        alternate=alternate,
+        before=before,
+        after=b"".join(after),
+        frame=frame,
+        finish=_finish(emulator),
+        # The saved cursor's cell may be printed over, and text may end a sequence in progress.
+        lasting=len(before) <= _KEPT_BYTES and not (saved and saved.cell) and emulator.unfinished() == b"",
+    )
+
+
+def _behind(emulator: Emulator, fork: Emulator | None, limit: int | None) -> bytes:
+    """Return the primary screen and the switch to the alternate one. Leaves the fork on the primary screen."""
+    switch = next((mode for mode in _ALTERNATE if emulator.mode(mode)), 1049)
+    if fork is None:
+        return b"\x1b[?%dh\x1b[H\x1b[J" % switch
+    fork.write(b"\x1b[?47l")
+    keyboard, cells = _keyboard(fork), _history(fork, limit) + _grid(fork)
+    fork.write(b"\x1b8")
+    below = Saved(fork)
+    # 1049 saves the cursor by itself. The alternate screen begins with the pen of the primary one.
+    save = b"" if switch == 1049 else b"\x1b7"
+    return b"".join((cells, keyboard, place(below), save, b"\x1b[?%dh" % switch, undo(below), b"\x1b[H\x1b[J"))
 
 
 # -- cells --------------------------------------------------------------------------------------------------
@@ -80,97 +113,32 @@ def _history(emulator: Emulator, limit: int | None) -> bytes:
     count = end if limit is None else min(end, max(0, limit))
     if count == 0:
         return b""
-    text, blank = joined_rows(emulator, end - count, end)
+    top = end - count
+    survey = emulator.survey(whole_rows(emulator, top, end))
+    text, blank = joined_rows(emulator, top, survey), end - 1 - last_shown(emulator, top, survey)
     # However the other terminal measured these lines, scrolling one screenful from the last row takes them all out.
     return b"%s%s\x1b[%d;1H%s\x1b[H\x1b[J" % (text, b"\r\n" * blank, rows, b"\n" * min(count, rows))
 
 
 def _grid(emulator: Emulator) -> bytes:
     top = emulator.history
-    return joined_rows(emulator, top, top + emulator.size.rows)[0]
+    return joined_rows(emulator, top, emulator.survey(whole_rows(emulator, top, top + emulator.size.rows)))
 
 
-# -- cursors ------------------------------------------------------------------------------------------------
+# -- the rest -----------------------------------------------------------------------------------------------
 
 
-class _Saved:
-    """What DECSC keeps, as sequences; `cell` is the cell to print again so that the next character wraps."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self.cursor = emulator.cursor
-        self.origin = emulator.mode(6)
-        self.pen = emulator.extra("pen")
-        self.charsets = emulator.extra("charsets")
-        self.cell = _wrapping_cell(emulator, self.cursor)
-
-    @property
-    def initial(self) -> bool:
-        at_home = self.cursor.row == self.cursor.col == 0 and not self.cursor.pending_wrap
-        return at_home and not self.origin and self.pen == _PEN and not self.charsets
-
-
-def _saved_cursor(fork: Emulator | None) -> _Saved | None:
-    if fork is None:
-        return None
-    fork.write(b"\x1b8")
-    return _Saved(fork)
-
-
-def _place(saved: _Saved) -> bytes:
-    """Put the cursor where `saved` has it. Only while there are no margins: with them origin mode is relative."""
-    origin = b"\x1b[?6h" if saved.origin else b""
-    at = b"\x1b[%d;%dH" % (saved.cursor.row + 1, saved.cursor.col + 1)
-    return origin + at + saved.cell + saved.pen + saved.charsets
-
-
-def _save(saved: _Saved | None) -> bytes:
+def _save(saved: Saved | None) -> bytes:
     if saved is None or saved.initial:
         return b""
-    return _place(saved) + b"\x1b7" + _undo(saved)
+    return place(saved) + b"\x1b7" + undo(saved)
 
 
-def _undo(saved: _Saved) -> bytes:
-    origin = b"\x1b[?6l" if saved.origin else b""
-    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b'\x1b[0"q\x1b[0m'
-
-
-def _wrapping_cell(emulator: Emulator, cursor: CursorState) -> bytes:
-    """Return the cell to print again so that the next character wraps, after moving back if it is a wide one."""
-    margin = re.search(rb"\x1b\[\d+;(\d+)s", emulator.extra("margins"))
-    edge = int(margin[1]) if margin else emulator.size.cols
-    if not cursor.pending_wrap or cursor.col != edge - 1:
-        return b""
-    line, col = emulator.history + cursor.row, cursor.col
-    wide = emulator.width_at(line, col) == "tail"
-    cell = emulator.format(Region(top=line, rows=1, left=col - wide, cols=1 + wide), "vt")
-    return (b"\b" if wide else b"") + (cell or b" ")
-
-
-def _cursor(emulator: Emulator) -> bytes:
-    cursor, origin = emulator.cursor, emulator.mode(6)
-    margins = emulator.extra("margins")
-    row, col = cursor.row, cursor.col
-    at = b""
-    if origin:
-        if match := re.search(rb"\x1b\[(\d+);\d+r", margins):
-            row = max(0, row - int(match[1]) + 1)
-        if match := re.search(rb"\x1b\[(\d+);\d+s", margins):
-            col = max(0, col - int(match[1]) + 1)
-        at = b"\x1b[?6h"
-    return b"".join(
-        (
-            b"\x1b[?69h" if emulator.mode(69) else b"",
-            margins,
-            at,
-            b"\x1b[%d;%dH" % (row + 1, col + 1),
-            _wrapping_cell(emulator, cursor),
-            emulator.extra("pen"),
-            emulator.extra("link"),
-            emulator.extra("charsets"),
-            b"\x1b[4h" if emulator.mode(4, ansi=True) else b"",
-            b"" if emulator.mode(7) else b"\x1b[?7l",
-        )
-    )
+def _finish(emulator: Emulator) -> bytes:
+    """Return what would affect the printing of everything before."""
+    insert = b"\x1b[4h" if emulator.mode(4, ansi=True) else b""
+    wrap = b"" if emulator.mode(7) else b"\x1b[?7l"
+    return b"".join((emulator.extra("pen"), emulator.extra("link"), emulator.extra("charsets"), insert, wrap))
 
 
 def _cursor_shape(fork: Emulator | None) -> bytes:
@@ -180,9 +148,6 @@ def _cursor_shape(fork: Emulator | None) -> bytes:
     if style is None or style[1] == _DEFAULT_STYLE:
         return b""
     return b"\x1b[?12h" if style[1] == _DEFAULT_BLINKING else b"\x1b[%s q" % style[1]
-
-
-# -- the rest -----------------------------------------------------------------------------------------------
 
 
 def _modes(emulator: Emulator) -> bytes:
