@@ -122,7 +122,8 @@ class Transcript:
         for reader in tuple(self._waiting):
             sink = reader.sink
             if sink is not None and chunk is not None and reader.offset == before and sink.offer_nowait(before, chunk):
-                reader.offset = end
+                # Not `end`: another process may have written more since `chunk` was read.
+                reader.offset = before + len(chunk)
             elif end - reader.offset >= reader.wanted:
                 reader.wake()
 
