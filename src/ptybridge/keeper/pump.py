@@ -179,8 +179,10 @@ class Pump:
             if size == 0:
                 return taken, State.ENDED
             taken += size
-            if size < want:
-                break  # a short piece: most likely that was all, and asking again costs more than the next wake-up
+            # A terminal with more to come often hands out one byte less than a page. A really short piece was most
+            # likely all, and asking again costs more than the next wake-up.
+            if size < want // 2:
+                break
         return taken, State.MORE
 
     def _empty(self, flow: Flow, stream: int) -> int:
