@@ -158,6 +158,7 @@ class LocalClient:
     async def _call(self, method: str, params: dict[str, Any] | None) -> msgspec.Struct:
         raw = _raw(params)
         with trio.fail_after(PATIENCE_SECONDS):
+            await trio.lowlevel.checkpoint()
             answer = self._endpoint.call_nowait(self.caller, method, raw)
             return await self._endpoint.call(self.caller, method, raw) if answer is None else answer
 

@@ -1,14 +1,16 @@
 """One peer on the socket: requests in, answers and stream events out, until it goes or becomes a channel.
 
 How it works: the reader task decodes lines. Operations that never wait are answered in place, and all answers to one
-chunk leave in one write; the others get a task each, so no request waits for another. Everything written goes
-through `_Writer`, whose lock keeps lines whole and whose waiting slows a handler down to the speed of its peer.
-When the peer goes, the connection's nursery is cancelled and with it everything that was running for it.
+chunk leave in one write; the others get a task each, so no request waits for another. But each task takes its first
+step before the next request is looked at, so that pipelined input stays in order. Everything written goes through
+`Writer`, whose lock keeps lines whole and whose waiting slows a handler down to the speed of its peer. When the peer
+goes, the connection's nursery is cancelled and with it everything that was running for it.
 """
 
 import logging
 import select
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -122,34 +124,36 @@ class Connection:
         self._writer = Writer(stream)
         self._max_in_flight = max_in_flight
         self._in_flight: dict[jsonrpc.Id, trio.CancelScope] = {}
+        self._notifications = 0
         self._streams = 0
         self._more_follows = False
         self._channel_request: jsonrpc.Request | None = None
 
     async def run(self) -> None:
         """Serve until the peer goes or, when it asks for a channel, until that ends."""
-        async with trio.open_nursery() as nursery:
-            await self._serve_lines(nursery)
-            if self._channel_request is None:
-                await self._finish_half_closed()
-            # Nothing that still runs for a peer that is gone can reach it.
-            nursery.cancel_scope.cancel()
-        if self._channel_request is not None:
-            await self._run_channel(self._channel_request)
+        while True:
+            async with trio.open_nursery() as nursery:
+                await self._serve_lines(nursery)
+                if self._channel_request is None:
+                    await self._finish_half_closed()
+                # Nothing that still runs for a peer that is gone can reach it.
+                nursery.cancel_scope.cancel()
+            request, self._channel_request = self._channel_request, None
+            if request is None or await self._run_channel(request):
+                return
 
     async def _serve_lines(self, nursery: trio.Nursery) -> None:
         while True:
             data = bytes(await self._stream.receive_some(READ_BYTES))
-            if not data:
-                return
-            lines = self._split(data)
+            # A last line may lack its newline (`printf '…' | socat`).
+            lines = self._split(data) if data else list(filter(None, (self._lines.finish(),)))
             for at, line in enumerate(lines, start=1):
                 self._more_follows = at < len(lines) or self._lines.pending
-                self._take(jsonrpc.decode_message(line), nursery)
+                await self._take(jsonrpc.decode_message(line), nursery)
                 if self._channel_request is not None:
                     break
             await self._writer.flush()
-            if self._channel_request is not None:
+            if not data or self._channel_request is not None:
                 return
 
     async def _finish_half_closed(self) -> None:
@@ -172,13 +176,15 @@ class Connection:
 
     # -- one message ----------------------------------------------------------------------------------------
 
-    def _take(self, message: jsonrpc.Message | list[jsonrpc.Message], nursery: trio.Nursery) -> None:
+    async def _take(self, message: jsonrpc.Message | list[jsonrpc.Message], nursery: trio.Nursery) -> None:
         if isinstance(message, list):
             batch = _Batch(self._writer)
             for member in message:
                 answer = self._begin(member, nursery, batch.finish_one, batch)
                 if answer is not None:
                     batch.add(answer)
+                else:
+                    await trio.lowlevel.checkpoint()
             batch.complete = True
             if not batch.pending:
                 self._writer.queue(batch.line())
@@ -186,6 +192,9 @@ class Connection:
         answer = self._begin(message, nursery, self._writer.send, None)
         if answer is not None:
             self._writer.queue(answer)
+        elif self._more_follows:
+            # Trio starts tasks in any order, but after a checkpoint those spawned before it have begun.
+            await trio.lowlevel.checkpoint()
 
     def _begin(
         self, message: jsonrpc.Message, nursery: trio.Nursery, reply: Reply, batch: _Batch | None
@@ -197,8 +206,15 @@ class Connection:
                     return self._begin_request(message, nursery, reply, batch)
                 except PtybridgeError as exc:
                     return jsonrpc.encode_error(message.id, exc)
+            case jsonrpc.Notification(method=method) if method == _CANCEL:
+                with suppress(InvalidParams):
+                    self._cancel(message.params)
+                return None
             case jsonrpc.Notification():
-                nursery.start_soon(self._run_notification, message)
+                # Nobody can be told that there are too many, so those over the limit are dropped.
+                if len(self._in_flight) + self._notifications < self._max_in_flight:
+                    self._notifications += 1
+                    nursery.start_soon(self._run_notification, message)
                 return None
             case jsonrpc.Malformed():
                 return jsonrpc.encode_error(message.id, message.error) if message.answer else None
@@ -225,7 +241,7 @@ class Connection:
             return None
         if request.id in self._in_flight:
             raise InvalidRequest(f"the id {request.id!r} is still in flight on this connection")
-        if len(self._in_flight) >= self._max_in_flight:
+        if len(self._in_flight) + self._notifications >= self._max_in_flight:
             raise TooManyRequests(f"{self._max_in_flight} requests are in flight on this connection")
         scope = self._in_flight[request.id] = trio.CancelScope()
         if kind == "stream":
@@ -268,6 +284,8 @@ class Connection:
                 await self._endpoint.call(self._caller, message.method, message.params)
         except PtybridgeError as exc:
             log.debug("notification %s: %s", message.method[:80], exc.code)
+        finally:
+            self._notifications -= 1
 
     async def _run_stream(self, request: jsonrpc.Request, scope: trio.CancelScope) -> None:
         self._streams += 1
@@ -289,7 +307,8 @@ class Connection:
         else:
             await self._writer.send(jsonrpc.encode_notification("stream.end", ending))
 
-    async def _run_channel(self, request: jsonrpc.Request) -> None:
+    async def _run_channel(self, request: jsonrpc.Request) -> bool:
+        """Run the channel to its end; return whether it was opened at all. If not, lines go on."""
         opened = False
 
         async def answer(result: msgspec.Struct) -> None:
@@ -304,3 +323,4 @@ class Connection:
             if opened:
                 raise
             await self._writer.send(jsonrpc.encode_error(request.id, exc))
+        return opened

@@ -70,6 +70,7 @@ class _Attached:
         self.painter = Painter(session.follower.screen)
         self.sizes_seen = 0
         self.inline = False
+        self.told_exit = False
         self.reader = session.log.reader(0, sink=self)
 
     def _end(self, reason: str, text: str) -> None:
@@ -103,6 +104,8 @@ class _Attached:
             if self.leaving.is_set():
                 with trio.move_on_after(1):
                     reason, text = self.reason
+                    if session.exited.is_set() and not self.told_exit:
+                        await self._send_exit()
                     await self.channel.send(frames.encode(frames.Detached(reason=reason, text=text)))
         finally:
             session.detach(attachment, self.reason[0])
@@ -133,7 +136,6 @@ class _Attached:
             self.attachment.replies_from = session.log.end
             self.sizes_seen = session.sizes.seen_at(self.params.offset)
             await self._tell_size()
-        told_exit = False
         while True:
             await self._follow_sizes()
             if self.attachment.rendered:
@@ -141,11 +143,10 @@ class _Attached:
             elif self.reader.behind > 0:
                 await self._send_output()
                 continue
-            if session.exited.is_set() and not told_exit:
-                told_exit = True
+            if session.exited.is_set() and not self.told_exit:
                 await self._send_exit()
                 continue
-            if session.log.closed and told_exit:
+            if session.log.closed and self.told_exit:
                 return  # what was sent stays readable for the client after the connection's end
             await self._wait()
 
@@ -244,6 +245,7 @@ class _Attached:
                 )
             )
         )
+        self.told_exit = True
 
     # -- from the client ------------------------------------------------------------------------------------
 
@@ -273,8 +275,6 @@ class _Attached:
                 await self._check_access()
                 if attachment.mode != "writer":
                     return
-                if session.attachments.touch(attachment):
-                    session.apply_policy()
                 answers = (
                     session.attachments.latest() is attachment and attachment.acked_offset >= attachment.replies_from
                 )
@@ -307,6 +307,9 @@ class _Attached:
     async def _input(self, data: bytes) -> None:
         if not data:
             return
+        # What a terminal answers by itself was filtered out: only what somebody typed makes the latest writer.
+        if self.session.attachments.touch(self.attachment):
+            self.session.apply_policy()
         try:
             if self.session.input.write_nowait(data) is None:
                 await self.session.input.write(data)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
+import trio
 
 from ptybridge.api.endpoint import Channel, EventSink
 from ptybridge.api.operation import Effect, Kind, NoParams
@@ -125,6 +126,8 @@ class Dispatcher:
         handler: Callable[..., Awaitable[Any]] = bound.handler
         try:
             return await handler(caller, decoded, peer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise  # the peer has gone away, which is nobody's failure
         except Exception as exc:
             raise self._failed(bound, caller, exc) from exc
 

@@ -66,6 +66,22 @@ class _Following:
 
     async def run(self) -> str:
         log = self.session.log
+        log.add_floor(self._floor)
+        try:
+            return await self._follow()
+        finally:
+            log.remove_floor(self._floor)
+
+    def _floor(self) -> int | None:
+        return self.reader.offset if self.session.limits.overflow == "pause" else None
+
+    def _move(self, offset: int) -> None:
+        self.reader.offset = offset
+        if self.session.limits.overflow == "pause":
+            self.session.log.floor_moved()
+
+    async def _follow(self) -> str:
+        log = self.session.log
         while True:
             await self._send_resizes()
             if self.reader.behind > 0:
@@ -94,7 +110,7 @@ class _Following:
         limit = CHUNK_BYTES if until is None else min(CHUNK_BYTES, max(1, until - expected))
         offset, data = log.read(expected, limit)
         if offset > expected:
-            self.reader.offset = offset
+            self._move(offset)
             await self.sink.send(api.GapEvent(from_offset=expected, to_offset=offset))
             return
         final = log.closed or until == offset + len(data)
@@ -106,12 +122,11 @@ class _Following:
             if not waiting.cancelled_caught:
                 return
             text, held, lossy = encode(data, self.encoding, final=True)
-        self.reader.offset = offset + len(data) - held
+        next_offset = offset + len(data) - held
         await self.sink.send(
-            api.OutputEvent(
-                data=text, encoding=self.encoding, offset=offset, next_offset=self.reader.offset, lossy=lossy
-            )
+            api.OutputEvent(data=text, encoding=self.encoding, offset=offset, next_offset=next_offset, lossy=lossy)
         )
+        self._move(next_offset)
 
     async def _send_exit(self) -> None:
         session = self.session
