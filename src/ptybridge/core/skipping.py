@@ -12,6 +12,7 @@ HEAD_BYTES = 4096
 _PLAIN = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
 # C1 controls in UTF-8 (U+0080 … U+009F): as powerful as escapes.
 _C1_LEAD = b"\xc2"
+_SHORT_LINE_BYTES = 10
 
 
 def cut(data: bytes, lines: int) -> tuple[int, int] | None:
@@ -24,16 +25,27 @@ def cut(data: bytes, lines: int) -> tuple[int, int] | None:
     begin = data.find(b"\r\n", HEAD_BYTES)
     if begin < 0:
         return None
-    end = len(data)
-    # Kept lines begin with the line end before them, so that the cursor starts them in column 0 as it would have.
-    for _ in range(lines + 1):
-        end = data.rfind(b"\r\n", begin + 2, end)
-        if end < 0:
-            return None
+    end = _tail(data, begin + 2, lines)
+    if end < 0:
+        return None
     middle = data[begin:]
     if middle.translate(None, _PLAIN) or (_C1_LEAD in middle and _has_c1(middle)):
         return None
     return begin, end
+
+
+def _tail(data: bytes, begin: int, lines: int) -> int:
+    """Return where a tail of at least `lines` lines begins, -1 if the data behind `begin` has fewer.
+
+    The tail begins with a line end, so that the cursor starts its lines in column 0 as it would have. It may hold
+    up to twice the lines wanted: counting in growing tails is much cheaper than looking for each line.
+    """
+    size = lines * _SHORT_LINE_BYTES
+    while len(data) - size > begin:
+        if data.count(b"\r\n", len(data) - size) > lines:
+            return data.find(b"\r\n", len(data) - size)
+        size *= 2
+    return -1
 
 
 def _has_c1(data: bytes) -> bool:
