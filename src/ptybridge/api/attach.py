@@ -6,7 +6,7 @@ import msgspec
 
 from ptybridge.api.operation import ClientId, Params, Result, SessionId, declare_channel, declare_stream
 from ptybridge.errors import SessionNotFound
-from ptybridge.model import Cols, Encoding, ExitReason, Mode, Offset, Rows, SizePolicy
+from ptybridge.model import Cols, Encoding, ExitReason, Mode, Offset, Rows, SizePolicy, Stream
 
 
 class Follow(Params):
@@ -30,10 +30,11 @@ class Following(Result):
 
 
 class OutputEvent(Result, tag_field="type", tag="output"):
-    """A piece of output."""
+    """A piece of output; `stream` tells which of a pipes session's streams it came from."""
 
     data: str
     encoding: Encoding
+    stream: Stream | None
     offset: int
     next_offset: int
     lossy: bool

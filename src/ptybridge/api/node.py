@@ -5,11 +5,18 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ptybridge.api.operation import Done, Effect, NoParams, Params, Result, declare
-from ptybridge.errors import InvalidParams, ShuttingDown
+from ptybridge.errors import InvalidParams, ShuttingDown, Unavailable
+
+# The range of versions of the socket's protocol that this version speaks. Raised when the wire changes.
+PROTOCOL: Final = 1
+PROTOCOL_MIN: Final = 1
 
 
 class NodeInfo(Result):
-    """Who answers: version, protocol range, process, machine, and what it is doing."""
+    """Who answers: version, protocol range, process, machine, and what it is doing.
+
+    The fields of the keeper are null without one. `keeper_exact`: not a byte is lost when it is killed, either.
+    """
 
     version: str
     protocol: int
@@ -26,6 +33,9 @@ class NodeInfo(Result):
     clients: int
     socket: str
     keeper: bool
+    keeper_pid: int | None = None
+    keeper_version: str | None = None
+    keeper_exact: bool | None = None
 
 
 class NodeHealth(Result):
@@ -87,6 +97,26 @@ class Restarting(Result):
 
     sessions_kept: bool
     sessions_ended: int
+
+
+class Upgrade(Params):
+    """Bring the keeper to the daemon's version, in place: its sessions do not notice.
+
+    A keeper that has this version already is left alone unless `force`. `node.restart` is what brings the daemon to
+    the installed version; it comes first.
+    """
+
+    force: bool = False
+
+
+class Upgraded(Result):
+    """What runs now. Without a keeper its fields are null."""
+
+    daemon_version: str
+    keeper_version: str | None
+    keeper_version_before: str | None
+    keeper_pid: int | None
+    keeper_upgraded: bool
 
 
 class Discover(NoParams):
@@ -152,6 +182,16 @@ RESTART: Final = declare(
     since="0.1",
     errors=(ShuttingDown,),
     http="POST /v1/node/restart",
+)
+UPGRADE: Final = declare(
+    "node.upgrade",
+    Upgrade,
+    Upgraded,
+    scope="node:admin",
+    effect=M,
+    since="0.1",
+    errors=(Unavailable,),
+    http="POST /v1/node/upgrade",
 )
 DISCOVER: Final = declare(
     "rpc.discover", Discover, OpenRpc, scope="node:read", effect=R, since="0.1", http="GET /v1/openrpc.json"

@@ -94,6 +94,8 @@ class KeptChild:
         if info.exited:
             self._process.note_exit(info.status)
         link.children[self.sid] = self
+        if self.sid in link.early_exits:
+            self._process.note_exit(link.early_exits.pop(self.sid))
 
     @property
     def _pty_fd(self) -> int:
@@ -132,7 +134,9 @@ class KeptChild:
         if size <= 0:
             return
         before, self._seen = self._seen, end
-        self._move_floor(log)
+        # The keeper has a ring's length of freedom past the floor; so it need not follow each keystroke.
+        if end - self.ring.floor > self.ring.capacity // 4 or self.ring.stalled:
+            self._move_floor(log)
         log.grew(before, self.ring.read(before, size)[1] if size <= INLINE_BYTES else None)
 
     async def _keep_floor(self, log: Transcript) -> None:

@@ -12,12 +12,15 @@ from collections.abc import Callable
 
 import trio
 
+from ptybridge.core.emulator import ScreenEvent
 from ptybridge.core.screen import Screen
 from ptybridge.core.transcript import Transcript
 from ptybridge.model import WindowSize
 
 # Parsing this much takes ~0.1 ms; more goes to a thread.
 INLINE_BYTES = 16 * 1024
+# So long the model may lag behind a little output.
+LAG_SECONDS = 0.004
 # While a flood goes on the model may lag this long; a snapshot that is asked for catches up first.
 FLOOD_LAG_SECONDS = 0.02
 
@@ -32,6 +35,16 @@ class ScreenFollower:
         self._limiter = limiter
         self._resizes: deque[tuple[int, WindowSize]] = deque()
         self._feeding = trio.Lock()
+        self._past_until = 0
+        self.on_past: Callable[[list[ScreenEvent]], None] = lambda events: None
+
+    def rebuild(self, on_past: Callable[[list[ScreenEvent]], None]) -> None:
+        """Take what the transcript holds by now for the past: what it brings about is told to `on_past` alone.
+
+        Programs' questions in it are not answered any more. Parsing it is left to `run`, or to who asks for the screen.
+        """
+        self._past_until = self.log.end
+        self.on_past = on_past
 
     def resize(self, size: WindowSize) -> None:
         """Note that the terminal has this size from the transcript's present end on."""
@@ -44,6 +57,11 @@ class ScreenFollower:
         else:
             self.screen.resize(size)
 
+    @property
+    def pending_resizes(self) -> int:
+        """How many changes of size lie ahead of what is parsed."""
+        return len(self._resizes)
+
     def floor(self) -> int:
         """The transcript's writer must not overwrite what is not parsed."""
         return self.screen.offset
@@ -55,6 +73,9 @@ class ScreenFollower:
         while not (log.closed and self.screen.offset >= log.end):
             reader.offset = self.screen.offset
             await reader.wait()
+            if not log.closed:
+                # Nobody waits for the model (who asks for it catches up), but those do who wait for their echo.
+                await trio.sleep(LAG_SECONDS)
             if log.end - self.screen.offset > INLINE_BYTES and not log.closed:
                 await self._let_flood_gather()
             await self.catch_up()
@@ -77,8 +98,12 @@ class ScreenFollower:
     async def _feed_some(self, target: int) -> None:
         screen = self.screen
         self._apply_resizes()
+        if screen.offset < self._past_until:
+            # In pieces, so that what has been parsed once can be written down: we may not live to see the end.
+            target = min(target, self._past_until, screen.offset + self.log.ring.capacity // 4)
         if self._resizes:
             target = min(target, self._resizes[0][0])
+        past = screen.offset < self._past_until
         offset, data = self.log.read(screen.offset, target - screen.offset)
         if offset > screen.offset:
             screen.offset = offset  # only after a restart without the lost bytes: go on with what there is
@@ -86,6 +111,10 @@ class ScreenFollower:
             screen.feed(data)
         else:
             await trio.to_thread.run_sync(screen.skim, data, limiter=self._limiter)
+        if past:
+            self.on_past(screen.take_events())
+            screen.take_replies()
+            self.on_advance()
         self.log.floor_moved()
 
     def _apply_resizes(self) -> None:

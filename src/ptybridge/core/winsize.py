@@ -30,9 +30,9 @@ class SizeHistory:
         """Return how many changes a reader at `offset` has behind it."""
         return self.count - sum(1 for at, _ in self._kept if at > offset)
 
-    def since(self, offset: int) -> list[tuple[int, WindowSize]]:
-        """Return the changes at or past `offset`."""
-        return [change for change in self._kept if change[0] >= offset]
+    def since(self, seen: int) -> list[tuple[int, WindowSize]]:
+        """Return the changes after the `seen` first ones, as far as they are kept."""
+        return list(self._kept)[max(0, len(self._kept) - (self.count - seen)) :]
 
     def next(self, seen: int) -> tuple[int, WindowSize] | None:
         """Return the change after the `seen` first ones (or the oldest kept one), None when there is none."""
@@ -77,7 +77,8 @@ class Attachments:
         self.policy = policy
         self.size = size
         self._by_id: dict[str, Attachment] = {}
-        self._clock = 0
+        # Ahead of every attachment's activity, so that the first one counts.
+        self._clock = 1
 
     def __iter__(self) -> Iterator[Attachment]:
         return iter(tuple(self._by_id.values()))
@@ -100,6 +101,8 @@ class Attachments:
 
     def touch(self, attachment: Attachment) -> bool:
         """Note that a client did something; return whether it thereby became the latest."""
+        if attachment.activity == self._clock:
+            return False  # nobody else did anything since
         was = self.latest()
         self._clock += 1
         attachment.activity = self._clock

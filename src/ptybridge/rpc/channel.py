@@ -79,7 +79,16 @@ class SocketChannel:
 
     async def receive(self) -> bytes:
         """Return what has come, b"" at the end."""
-        try:
-            return bytes(await self._stream.receive_some(READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
+        while True:
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                try:
+                    await trio.lowlevel.wait_readable(self._fd)
+                except trio.ClosedResourceError:
+                    return b""
+                continue
+            except OSError:
+                return b""
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return data

@@ -133,6 +133,9 @@ class _Attached:
             await self._snapshot(DEFAULT_SCROLLBACK if lines is None else lines)
         else:
             self.reader.offset = self.params.offset
+            # It has what came before; were it to say so first, a program that waits for it would wait for ever.
+            self.attachment.acked_offset = self.params.offset
+            session.log.floor_moved()
             self.attachment.replies_from = session.log.end
             self.sizes_seen = session.sizes.seen_at(self.params.offset)
             await self._tell_size()
@@ -173,16 +176,16 @@ class _Attached:
         limit = CHUNK_BYTES if change is None else min(CHUNK_BYTES, max(1, change[0] - expected))
         offset, data = self.reader.take(limit)
         if offset > expected:
-            await self.channel.send(frames.encode(frames.Gap(start=expected, end=offset)))
-            await self._snapshot()
+            await self._snapshot(gap_from=expected)
             return
         await self.channel.send(frames.output_head(offset, len(data)), data)
         self.attachment.sent_offset = offset + len(data)
 
-    async def _snapshot(self, scrollback_lines: int = 0) -> None:
+    async def _snapshot(self, scrollback_lines: int = 0, *, gap_from: int | None = None) -> None:
         """Send the exact screen and go on from its offset; a client of another size gets a picture.
 
-        Scrollback goes out once, at the beginning: a terminal would add it to its own each time.
+        Scrollback goes out once, at the beginning: a terminal would add it to its own each time. `gap_from`: the
+        client has missed what lies between there and the snapshot, and is told so first.
         """
         session = self.session
         await session.follower.catch_up()
@@ -192,6 +195,8 @@ class _Attached:
         offset, picture = screen.capture(scrollback_lines)
         self.reader.offset = offset
         self.attachment.replies_from = offset
+        if gap_from is not None:
+            await self.channel.send(frames.encode(frames.Gap(start=gap_from, end=offset)))
         await self._tell_size()
         if self.attachment.rendered:
             self.painter.forget()
@@ -252,20 +257,29 @@ class _Attached:
     async def _receive(self, scope: trio.CancelScope) -> None:
         buffer = frames.FrameBuffer()
         while True:
-            held = self.replies.held
-            with trio.move_on_after(HELD_INPUT_SECONDS if held else float("inf")) as waiting:
+            if self.replies.held:
+                with trio.move_on_after(HELD_INPUT_SECONDS) as waiting:
+                    data = await self.channel.receive()
+                if waiting.cancelled_caught:
+                    await self._input(self.replies.flush())
+                    continue
+            else:
                 data = await self.channel.receive()
-            if waiting.cancelled_caught:
-                await self._input(self.replies.flush())
-                continue
             if not data:
                 self.reason = ("gone", "")
                 break
             try:
-                for frame in buffer.feed(data):
-                    await self._take(frame)
+                taken = buffer.feed(data)
             except PtybridgeError as exc:
+                # Where the next frame would begin is not known any more.
                 await self._tell_error(exc)
+                self.reason = ("protocol_error", exc.message)
+                break
+            for frame in taken:
+                try:
+                    await self._take(frame)
+                except PtybridgeError as exc:
+                    await self._tell_error(exc)
         scope.cancel()
 
     async def _take(self, frame: frames.Frame) -> None:
@@ -275,10 +289,13 @@ class _Attached:
                 await self._check_access()
                 if attachment.mode != "writer":
                     return
-                answers = (
-                    session.attachments.latest() is attachment and attachment.acked_offset >= attachment.replies_from
-                )
-                await self._input(self.replies.feed(data, answers))
+                if b"\x1b" in data or self.replies.held:
+                    answers = (
+                        session.attachments.latest() is attachment
+                        and attachment.acked_offset >= attachment.replies_from
+                    )
+                    data = self.replies.feed(data, answers)
+                await self._input(data)
             case frames.Resize(rows=rows, cols=cols):
                 await self._check_access()
                 attachment.size = WindowSize(*(min(max(1, cells), MAX_CELLS) for cells in (rows, cols)))

@@ -1,5 +1,6 @@
 """Session facts as the contract shows them, and the checks every session handler shares."""
 
+import msgspec
 import trio
 
 from ptybridge.api import session as api
@@ -121,6 +122,46 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         linger_ms=int(limits.linger * 1000),
         input_bytes_per_second=limits.input_rate,
         output_bytes_per_second=limits.output_rate,
+    )
+
+
+class InfoCache:
+    """Descriptions of sessions nothing has happened to since; listing many idle sessions is mostly this."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[object, ...], api.SessionInfo]] = {}
+
+    def info(self, sessions: Sessions, session: Session) -> api.SessionInfo:
+        """As `info`, made anew only if it would differ."""
+        if len(session.attachments):
+            return info(sessions, session)  # how far each viewer lags changes all the time
+        state = _state(session)
+        known = self._known.get(session.session_id)
+        if known is not None and known[0] == state:
+            return known[1]
+        if len(self._known) > 2 * len(sessions):
+            self._known.clear()
+        fresh = info(sessions, session)
+        self._known[session.session_id] = state, fresh
+        return fresh
+
+
+def _state(session: Session) -> tuple[object, ...]:
+    """Everything a description depends on that can change."""
+    return (
+        session.log.start,
+        session.log.end,
+        session.input.accepted_bytes,
+        session.labels,
+        session.size,
+        session.attachments.policy,
+        session.status,
+        session.exit_reason,
+        session.exited_at_ms,
+        session.output_closed,
+        session.title,
+        session.waiting_for_input,
+        msgspec.structs.astuple(session.limits),
     )
 
 

@@ -8,11 +8,12 @@ from ptybridge.api.endpoint import EventSink
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.errors import InvalidParams
-from ptybridge.model import AnyEvent, Caller, Encoding, ExitStatus
+from ptybridge.model import AnyEvent, Caller, Encoding, ExitStatus, Stream
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.terminal import HELD_SECONDS, encode
 
 CHUNK_BYTES = 128 * 1024
+STREAM_NAMES: tuple[Stream, Stream] = ("stdout", "stderr")
 EVENT_TYPES = {kind.__struct_config__.tag for kind in AnyEvent.__args__}
 
 
@@ -32,7 +33,7 @@ class FollowService:
 
     @handles(event_api.FOLLOW)
     async def events(self, caller: Caller, params: event_api.FollowEvents, sink: EventSink) -> str:
-        """Follow the events of all sessions; never ends by itself."""
+        """Follow the events of all sessions; ends with `stopped` when the daemon is stopped."""
         unknown = set(params.types or ()) - EVENT_TYPES
         if unknown:
             raise InvalidParams(
@@ -43,6 +44,8 @@ class FollowService:
         await sink.opened(event_api.FollowingEvents(number=events.newest))
         while True:
             await events.wait_past(number)
+            if events.closed and events.newest <= number:
+                return "stopped"
             for event in events.after(number):
                 number = event.number
                 if params.session_id is not None and event.session_id not in {params.session_id, None}:
@@ -113,7 +116,10 @@ class _Following:
             self._move(offset)
             await self.sink.send(api.GapEvent(from_offset=expected, to_offset=offset))
             return
-        final = log.closed or until == offset + len(data)
+        available = offset + len(data)
+        stream, data = self._first_run(offset, data)
+        # What the other stream or a new size follows is not continued there.
+        final = log.closed or offset + len(data) < available or until == available
         text, held, lossy = encode(data, self.encoding, final=final)
         if held and not text:
             # An unfinished character alone: wait for the rest of it, but not long.
@@ -124,9 +130,24 @@ class _Following:
             text, held, lossy = encode(data, self.encoding, final=True)
         next_offset = offset + len(data) - held
         await self.sink.send(
-            api.OutputEvent(data=text, encoding=self.encoding, offset=offset, next_offset=next_offset, lossy=lossy)
+            api.OutputEvent(
+                data=text,
+                encoding=self.encoding,
+                stream=stream,
+                offset=offset,
+                next_offset=next_offset,
+                lossy=lossy,
+            )
         )
         self._move(next_offset)
+
+    def _first_run(self, offset: int, data: bytes) -> tuple[Stream | None, bytes]:
+        """Return the stream that printed the first bytes, and those; None and all where streams are not told apart."""
+        segments = self.session.log.segments
+        runs = segments.runs(offset, offset + len(data)) if segments is not None else []
+        if not runs:
+            return None, data
+        return STREAM_NAMES[runs[0].stream], data[: runs[0].size]
 
     async def _send_exit(self) -> None:
         session = self.session

@@ -7,7 +7,7 @@ import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,11 +22,19 @@ from ptybridge.errors import InvalidRequest
 from ptybridge.model import Caller
 from ptybridge.service.dispatcher import handles
 
-# The range of protocol versions this daemon speaks; a client outside it is told so. Raised when the wire changes.
-PROTOCOL = 1
-PROTOCOL_MIN = 1
 # The loop answers within this even when busy; slower means somebody blocks it.
 LAG_LIMIT_MS = 1000.0
+
+
+class Keeper(Protocol):
+    """The keeper that a daemon works with."""
+
+    keeper_pid: int
+    keeper_version: str
+    exact: bool
+
+    async def upgrade(self) -> None:
+        """Turn it into the program of the daemon's version. Raises `Unavailable`."""
 
 
 class NodeService:
@@ -38,7 +46,7 @@ class NodeService:
         registry: Registry,
         *,
         socket_path: str,
-        keeper: bool,
+        keeper: Keeper | None,
         stop: Callable[[], None],
         restart: Callable[[], Awaitable[None]],
         clients: Callable[[], int],
@@ -58,10 +66,11 @@ class NodeService:
     @handles(api.INFO)
     def info(self, caller: Caller, params: api.GetInfo) -> api.NodeInfo:
         """Who answers."""
+        keeper = self._keeper
         return api.NodeInfo(
             version=__version__,
-            protocol=PROTOCOL,
-            protocol_min=PROTOCOL_MIN,
+            protocol=api.PROTOCOL,
+            protocol_min=api.PROTOCOL_MIN,
             pid=os.getpid(),
             hostname=socket.gethostname(),
             user=getpass.getuser(),
@@ -73,7 +82,10 @@ class NodeService:
             sessions_running=len(self._sessions.running()),
             clients=self._clients(),
             socket=self._socket_path,
-            keeper=self._keeper,
+            keeper=keeper is not None,
+            keeper_pid=keeper.keeper_pid if keeper else None,
+            keeper_version=keeper.keeper_version if keeper else None,
+            keeper_exact=keeper.exact if keeper else None,
         )
 
     @handles(api.HEALTH)
@@ -120,9 +132,26 @@ class NodeService:
     @handles(api.RESTART)
     async def restart(self, caller: Caller, params: api.Restart) -> api.Restarting:
         """Start anew; with a keeper only once the new daemon is known to come up."""
-        ended = 0 if self._keeper else len(self._sessions.running())
+        kept = self._keeper is not None
+        ended = 0 if kept else len(self._sessions.running())
         await self._restart()
-        return api.Restarting(sessions_kept=self._keeper, sessions_ended=ended)
+        return api.Restarting(sessions_kept=kept, sessions_ended=ended)
+
+    @handles(api.UPGRADE)
+    async def upgrade(self, caller: Caller, params: api.Upgrade) -> api.Upgraded:
+        """Bring the keeper to our version."""
+        keeper = self._keeper
+        before = keeper.keeper_version if keeper else None
+        wanted = keeper is not None and (params.force or before != __version__)
+        if keeper is not None and wanted:
+            await keeper.upgrade()
+        return api.Upgraded(
+            daemon_version=__version__,
+            keeper_version=keeper.keeper_version if keeper else None,
+            keeper_version_before=before,
+            keeper_pid=keeper.keeper_pid if keeper else None,
+            keeper_upgraded=wanted,
+        )
 
     @handles(api.DISCOVER)
     def discover(self, caller: Caller, params: api.Discover) -> api.OpenRpc:

@@ -11,7 +11,7 @@ from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
 from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import info, require_access, seconds
+from ptybridge.service.facts import InfoCache, info, require_access, seconds
 
 
 class SessionService:
@@ -19,6 +19,7 @@ class SessionService:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._cache = InfoCache()
 
     @handles(api.CREATE)
     async def create(self, caller: Caller, params: api.Create) -> api.SessionInfo:
@@ -50,7 +51,7 @@ class SessionService:
     def list(self, caller: Caller, params: api.List) -> api.Sessions:
         """List sessions."""
         found = [
-            info(self._sessions, one)
+            self._cache.info(self._sessions, one)
             for one in self._sessions.all()
             if (params.owner is None or one.labels.owner == params.owner)
             and (params.tag is None or params.tag in one.labels.tags)
