@@ -158,7 +158,10 @@ class Updated(Event):
 
 
 class Gap(Event):
-    """Events were discarded before this follower could read them; `missed` says how many."""
+    """Events were discarded before this follower could read them; `missed` says how many at least.
+
+    0 after the daemon has been replaced: what happened just then may be missing.
+    """
 
     missed: int = 0
 

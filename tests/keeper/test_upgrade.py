@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.keeper.harness import Daemon, KeeperProcess, eventually, expected, generator, raw
 
+from ptybridge import __version__
 from ptybridge.keeper.protocol import KeeperError, write_all
 from ptybridge.keeper.upgrade import check
 
@@ -83,7 +84,7 @@ def test_answers_that_were_waiting_come_after_an_upgrade(daemon: Daemon, keeper:
         assert message.body["id"] == number
     message = daemon.channel.receive()
     assert message is not None
-    assert message.body == {"id": count, "pid": keeper.pid, "generation": 1}
+    assert message.body == {"id": count, "pid": keeper.pid, "generation": 1, "keeper_version": __version__}
 
 
 def test_epochs_go_on_after_an_upgrade(keeper: KeeperProcess, connect_daemon: Callable[..., Daemon]) -> None:

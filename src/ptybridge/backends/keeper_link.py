@@ -20,6 +20,7 @@ from typing import Protocol
 
 import trio
 
+from ptybridge import __version__
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import runtime
 from ptybridge.keeper.protocol import PROTOCOL, Channel, KeeperError, Message, SessionInfo, connect, encode, raise_error
@@ -28,6 +29,7 @@ from ptybridge.keeper.pump import Flow, Pump
 log = logging.getLogger(__name__)
 
 CONTROL_NAME = "keeper.sock"
+KEEPER_COMMAND = [sys.executable, "-P", "-m", "ptybridge.keeper"]
 START_SECONDS = 10.0
 POLL_SECONDS = 0.01
 # A keeper that does not read for so long is stopped or hung; then its children are, too.
@@ -50,18 +52,22 @@ class Kept(Protocol):
 class KeeperLink:
     """One daemon's link. `connect` first, then `run`; `children` belong to `backends.kept`."""
 
-    def __init__(self, directory: Path, listen: Path, log_file: Path) -> None:
+    def __init__(self, directory: Path, listen: Path, log_file: Path, *, may_start: bool = True) -> None:
+        """Without `may_start` a keeper is only waited for: whoever holds its socket starts it."""
         self.children: dict[int, Kept] = {}
         self.superseded = trio.Event()
         self.keeper_pid = 0
         self.keeper_version = ""
         self.exact = False
+        # Its sockets came from the service manager, to whom they belong.
+        self.activated = False
         self.pump: Pump | None = None
         # Called with the clients' listener of a new keeper, which has bound the path anew.
         self.on_listener: Callable[[socket.socket], None] = lambda listener: listener.close()
         self._directory = directory
         self._listen = listen
         self._log_file = log_file
+        self._may_start = may_start
         self._channel: Channel | None = None
         self._stopping = False
         self._orphans: set[int] = set()
@@ -78,23 +84,16 @@ class KeeperLink:
         Returns the clients' listener and the sessions it keeps. Raises `Unavailable`.
         """
         channel = await self._find_keeper()
-        channel.socket.setblocking(True)
         # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
-        channel.send({"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None})
-        while True:
-            message = channel.receive()
-            if message is None:
-                raise Unavailable("the keeper ended the connection")
-            if message.body.get("id") == 0:
-                break
-            message.close()
+        channel.socket.settimeout(START_SECONDS)
         try:
-            raise_error(message.body)
-        except KeeperError as exc:
+            message = _claim(channel)
+        except (KeeperError, OSError) as exc:
             channel.close()
             raise Unavailable(
-                f"the running keeper cannot work with this version: {exc.text}",
-                hint="`ptybridge upgrade` brings the keeper to the installed version",
+                f"the running keeper cannot work with this version ({__version__}): {exc}",
+                hint="its sessions end with it: `kill` the keeper that `ptybridge doctor` shows, or use the version "
+                "of ptybridge that it is of",
             ) from exc
         body = message.body
         listener_fd, *scratch = message.fds
@@ -103,6 +102,7 @@ class KeeperLink:
         self.pump = Pump(*scratch)
         self.keeper_pid, self.exact = int(body["pid"]), bool(body["exact"])
         self.keeper_version = str(body["keeper_version"])
+        self.activated = bool(body.get("activated", False))
         channel.socket.setblocking(False)
         self._channel = channel
         return socket.socket(fileno=listener_fd), [SessionInfo.from_body(one) for one in body["sessions"]]
@@ -115,13 +115,15 @@ class KeeperLink:
                 try:
                     return connect(path)
                 except (FileNotFoundError, ConnectionRefusedError):
-                    if started is None or started.poll() is not None:
+                    if self._may_start and (started is None or started.poll() is not None):
                         started = self._start_keeper(path)
                 await trio.sleep(POLL_SECONDS)
+        if not self._may_start:
+            raise Unavailable("no keeper is running", hint="start the service `ptybridge-keeper`")
         raise Unavailable(f"the keeper did not start within {START_SECONDS:.0f} s; see {self._log_file}")
 
     def _start_keeper(self, control: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "ptybridge.keeper", "--control", control, "--listen", str(self._listen)]
+        command = [*KEEPER_COMMAND, "--control", control, "--listen", str(self._listen)]
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         errors = os.open(self._log_file, flags, 0o600)
         try:
@@ -333,12 +335,25 @@ class KeeperLink:
         child = self.children.get(number)
         return child.flow if child is not None else None
 
+    async def upgrade(self) -> None:
+        """Let the keeper turn into the program of our own version; its children do not notice.
+
+        Raises `Unavailable` when it stays what it was.
+        """
+        try:
+            answer = await self.request("upgrade", {"argv": KEEPER_COMMAND})
+        except (KeeperError, OSError) as exc:
+            raise Unavailable(f"the keeper stays as it is: {exc}", hint=f"see {self._log_file}") from exc
+        self.keeper_version = str(answer.body.get("keeper_version", self.keeper_version))
+        answer.close()
+
     def stop_keeper(self) -> None:
         """End the keeper, which must have no session left. Its pid cannot have been recycled: we are connected."""
         self._stopping = True
         if self._channel is not None and self.keeper_pid:
             os.kill(self.keeper_pid, signal.SIGTERM)
-            (self._directory / CONTROL_NAME).unlink(missing_ok=True)
+            if not self.activated:
+                (self._directory / CONTROL_NAME).unlink(missing_ok=True)
 
     @property
     def _over(self) -> bool:
@@ -347,6 +362,32 @@ class KeeperLink:
     def close(self) -> None:
         """End the link; the keeper goes on without us."""
         self._lose_channel()
+
+
+def _claim(channel: Channel) -> Message:
+    """Become the active daemon; return the answer to `hello`.
+
+    A keeper that knows no protocol of ours becomes one of our version first, if no daemon works with it.
+    """
+    hello = {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None}
+    try:
+        return _ask(channel, hello)
+    except KeeperError as exc:
+        if exc.kind != "protocol":
+            raise
+        log.warning("%s; it is asked to become version %s", exc, __version__)
+    _ask(channel, {"op": "upgrade", "id": 0, "argv": KEEPER_COMMAND}).close()
+    return _ask(channel, hello)
+
+
+def _ask(channel: Channel, body: Mapping[str, object]) -> Message:
+    channel.send(body)
+    while (message := channel.receive()) is not None:
+        if message.body.get("id") == body["id"]:
+            raise_error(message.body)
+            return message
+        message.close()
+    raise KeeperError("protocol", "it ended the connection")
 
 
 def _keeper_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -27,6 +27,10 @@ from ptybridge.errors import PtybridgeError
 )
 @click.option("-c", "shell_command", metavar="CMD", help="Start with a session of this shell command.")
 @click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
+@click.option("--no-keeper", is_flag=True, help="Keep no session: all end with the daemon.")
+@click.option(
+    "--service", is_flag=True, hidden=True, help="The keeper is a service of its own; used by the systemd units."
+)
 @click.option("--detached", is_flag=True, hidden=True, help="Say nothing on the terminal.")
 @click.option("--daemonize", is_flag=True, hidden=True, help="Detach from the starter; used by autostart.")
 @click.option("--takeover-fds", hidden=True, help="Take over from a running daemon; used by restart.")
@@ -35,6 +39,8 @@ def serve_command(
     app: App,
     shell_command: str | None,
     with_shell: bool,
+    no_keeper: bool,
+    service: bool,
     detached: bool,
     daemonize: bool,
     ready_fd: int | None,
@@ -52,11 +58,19 @@ def serve_command(
         # The starter waits for us only; the daemon is nobody's child.
         os._exit(0)
     quiet = detached or daemonize
+    if no_keeper or service:
+        app.flags["daemon.keeper"] = service
     # A daemon started from within a session is not part of that session.
     os.environ.pop("PTYBRIDGE_SESSION_ID", None)
     if ready_fd is None:
         return _serve(
-            app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=None, takeover=takeover_fds
+            app,
+            shell_command,
+            with_shell=with_shell,
+            quiet=quiet,
+            ready_fd=None,
+            takeover=takeover_fds,
+            service=service,
         )
     os.set_inheritable(ready_fd, False)
     if daemonize:
@@ -77,6 +91,7 @@ def _serve(
     quiet: bool,
     ready_fd: int | None,
     takeover: str | None = None,
+    service: bool = False,
 ) -> int:
     config = app.config
     from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
@@ -94,6 +109,7 @@ def _serve(
         ready_fd=ready_fd,
         foreground=not quiet,
         takeover=takeover,
+        start_keeper=not service,
     )
 
 

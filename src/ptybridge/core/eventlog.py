@@ -26,8 +26,9 @@ class EventLog:
         self.block = 0
         self.on_block: Callable[[], None] = lambda: None
         self._events: deque[Event] = deque(maxlen=kept)
-        self._next = first
+        self._first = self._next = first
         self._changed = trio.Event()
+        self.closed = False
 
     @property
     def newest(self) -> int:
@@ -43,19 +44,27 @@ class EventLog:
         if self.block and self.newest % self.block == 0:
             self.on_block()
 
+    def close(self) -> None:
+        """Let followers end: nothing more comes."""
+        self.closed = True
+        self._changed.set()
+
     def after(self, number: int) -> list[Event]:
-        """Return the events behind `number`, led by a `Gap` when some of them are gone."""
-        if not self._events or self._events[-1].number <= number:
+        """Return the events behind `number`, led by a `Gap` when some of them are, or may be, gone."""
+        if self.newest <= number:
             return []
-        oldest = self._events[0].number
+        oldest = self._events[0].number if self._events else self._next
         missed = oldest - number - 1
         if missed <= 0:
             return list(self._events)[number + 1 - oldest :]
-        gap = Gap(number=oldest - 1, time_ms=self._events[0].time_ms, missed=missed)
+        # Behind a daemon's life follow numbers that were never used: nobody knows how many events there were.
+        if number < self._first - 1:
+            missed = max(0, oldest - self._first)
+        gap = Gap(number=oldest - 1, time_ms=self._events[0].time_ms if self._events else now_ms(), missed=missed)
         return [gap, *self._events]
 
     async def wait_past(self, number: int) -> None:
-        """Wait until there is an event behind `number`. Always a checkpoint."""
-        while self.newest <= number:
+        """Wait until there is an event behind `number`, or never will be. Always a checkpoint."""
+        while self.newest <= number and not self.closed:
             await self._changed.wait()
         await trio.lowlevel.checkpoint()

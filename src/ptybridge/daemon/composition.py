@@ -24,7 +24,8 @@ from ptybridge.core.eventlog import EventLog
 from ptybridge.core.memory import recall
 from ptybridge.core.session import Labels, Limits
 from ptybridge.core.sessions import Sessions, SessionSpec
-from ptybridge.daemon.handover import Handover
+from ptybridge.daemon import systemd
+from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
 from ptybridge.errors import Unavailable
 from ptybridge.rpc.server import Server
 from ptybridge.service.attach import AttachService
@@ -73,7 +74,7 @@ class Daemon:
             self.sessions,
             registry,
             socket_path=config.paths.socket,
-            keeper=link is not None,
+            keeper=link,
             stop=lambda: self._finish(Outcome.STOPPED),
             restart=self._restart,
             clients=lambda: self.server.connections,
@@ -96,6 +97,7 @@ class Daemon:
             await outer.start(self.sessions.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)
+            outer.start_soon(systemd.feed_watchdog)
             async with trio.open_nursery() as front_ends:
                 if self.link is not None:
                     sock = await self._take_up(self.link, outer, front_ends)
@@ -104,6 +106,8 @@ class Daemon:
                 await ready()
                 gc.freeze()  # what start-up made lives as long as the process
                 await self._end.wait()
+                if self._outcome in {Outcome.STOPPED, Outcome.DETACHED}:
+                    systemd.notify("STOPPING=1")
                 await self._wind_up()
                 front_ends.cancel_scope.cancel()
             if self.link is not None:
@@ -152,6 +156,8 @@ class Daemon:
         if self._outcome in {Outcome.STOPPED, Outcome.RESTART}:
             # Sessions end first, while clients still hear how; then the front ends go.
             await self.sessions.stop(self.config.daemon.stop_timeout_ms / 1000 - 1)
+            if self._outcome is Outcome.STOPPED:
+                self.events.close()
             if self.link is not None:
                 for session in self.sessions.all():
                     await self.sessions.close(session, 0)
@@ -181,7 +187,9 @@ class Daemon:
         problem = await self.handover.prepare()
         if problem is not None:
             raise Unavailable(
-                f"the new daemon does not start, so this one goes on: {problem}", hint="see the daemon's log"
+                f"the new daemon does not start, so this one goes on: {problem}",
+                hint="see the daemon's log",
+                blocked_by="keeper" if problem.startswith(KEEPER_PROBLEM) else "daemon",
             )
         # Who connects from here on waits for the new daemon.
         self.server.stop_accepting()
@@ -216,7 +224,10 @@ class Daemon:
         return session.session_id
 
 
-def keeper_link(config: Config) -> KeeperLink:
-    """Return the link to this configuration's keeper, not yet connected."""
+def keeper_link(config: Config, *, start_keeper: bool = True) -> KeeperLink:
+    """Return the link to this configuration's keeper, not yet connected.
+
+    Without `start_keeper` somebody else, such as systemd, starts it, as soon as its socket is connected to.
+    """
     path = Path(config.paths.socket)
-    return KeeperLink(path.parent, path, Path(config.paths.state_dir) / "keeper.log")
+    return KeeperLink(path.parent, path, Path(config.paths.state_dir) / "keeper.log", may_start=start_keeper)

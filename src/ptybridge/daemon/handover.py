@@ -16,10 +16,13 @@ from typing import Final
 import trio
 
 from ptybridge.config import Config
+from ptybridge.daemon import systemd
 
 VERIFIED: Final = b"v"
 GO: Final = b"g"
 READY: Final = b"\n"
+# How the new daemon begins when it is the keeper that it cannot work with.
+KEEPER_PROBLEM: Final = "it cannot work with the keeper"
 VERIFY_SECONDS = 20.0
 READY_SECONDS = 30.0
 
@@ -27,8 +30,9 @@ READY_SECONDS = 30.0
 class Handover:
     """The old daemon's side."""
 
-    def __init__(self, config: Config, lock_fd: int) -> None:
+    def __init__(self, config: Config, lock_fd: int, *, start_keeper: bool = True) -> None:
         self._config = config
+        self._start_keeper = start_keeper
         self._lock_fd = lock_fd
         self._process: subprocess.Popen[bytes] | None = None
         self._from_new = -1
@@ -54,6 +58,8 @@ class Handover:
         paths = self._config.paths
         command = [sys.executable, "-m", "ptybridge", "serve", "--detached"]
         command += ["--takeover-fds", f"{self._lock_fd},{report},{order}"]
+        if not self._start_keeper:
+            command.append("--service")
         try:
             self._process = subprocess.Popen(
                 command,
@@ -63,7 +69,8 @@ class Handover:
                 cwd="/",
                 # What came by flag must not change with the daemon.
                 env={
-                    **os.environ,
+                    # Its pid is not known yet; without this variable the watchdog is for whoever is the daemon.
+                    **{name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"},
                     "PTYBRIDGE_SOCKET": paths.socket,
                     "PTYBRIDGE_STATE_DIR": paths.state_dir,
                     "PTYBRIDGE_RUNTIME_DIR": paths.runtime_dir,
@@ -84,6 +91,8 @@ class Handover:
         ready, _, _ = select.select([self._from_new], [], [], READY_SECONDS)
         answer = os.read(self._from_new, 1) if ready else b""
         if answer == READY:
+            if self._process is not None:
+                systemd.hand_over(self._process.pid)
             return True
         self.abandon()
         return False

@@ -10,9 +10,11 @@ from pathlib import Path
 import trio
 
 from ptybridge import __version__
+from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.config import Config
+from ptybridge.daemon import systemd
 from ptybridge.daemon.composition import Daemon, Outcome, keeper_link
-from ptybridge.daemon.handover import Handover, Takeover
+from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover, Takeover
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import protocol as keeper_protocol
 from ptybridge.logs import set_up_logging
@@ -30,12 +32,14 @@ def serve(
     ready_fd: int | None = None,
     foreground: bool = True,
     takeover: str | None = None,
+    start_keeper: bool = True,
 ) -> int:
     """Run a daemon until it is stopped; return the exit code.
 
     `announce` gets lines for the person who started it. `ready_fd` is closed after one byte is written to it once
     requests are answered; on failure it is closed without. Raises `PtybridgeError` when it cannot start.
-    `takeover`: descriptors of an old daemon that hands over (see `daemon.handover`).
+    `takeover`: descriptors of an old daemon that hands over (see `daemon.handover`). Without `start_keeper` the
+    keeper is a service of its own.
     """
     path = Path(config.paths.socket)
     listener.prepare_directory(path.parent)
@@ -45,7 +49,7 @@ def serve(
     try:
         if taking is not None and not _verify(config, taking):
             return 1
-        outcome = _run(config, path, lock, command, with_shell, announce, ready_fd, taking)
+        outcome = _run(config, path, lock, command, with_shell, announce, ready_fd, taking, start_keeper=start_keeper)
         log.info("pid %d has ended: %s", os.getpid(), outcome.value)
     finally:
         lock.release()
@@ -65,12 +69,15 @@ def _run(
     announce: Callable[[str], None],
     ready_fd: int | None,
     taking: Takeover | None,
+    *,
+    start_keeper: bool,
 ) -> Outcome:
     kept = config.daemon.keeper
     if kept:
         listener.check_path(path)
-    sock = None if kept else (listener.activated() or listener.bind(path))
-    handover = Handover(config, lock.fd)
+    activated = None if kept else listener.activated()
+    sock = None if kept else (activated or listener.bind(path))
+    handover = Handover(config, lock.fd, start_keeper=start_keeper)
 
     async def ready(daemon: Daemon) -> None:
         nonlocal ready_fd, taking
@@ -84,25 +91,32 @@ def _run(
         if taking is not None:
             taking.ready()
             taking = None
+        systemd.notify("READY=1", f"STATUS=Serving on {config.paths.socket}")
         announce(f"serving on {config.paths.socket}")
 
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
-        outcome = trio.run(_run_once, config, sock, handover, ready)
+        link = keeper_link(config, start_keeper=start_keeper) if kept else None
+        outcome = trio.run(_run_once, config, link, sock, handover, ready)
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
             continue
-        if outcome in {Outcome.STOPPED, Outcome.RESTART}:
+        # A socket of the service manager stays, so that the next client finds it and a daemon is started.
+        theirs = activated is not None or (link is not None and link.activated)
+        if outcome in {Outcome.STOPPED, Outcome.RESTART} and not theirs:
             path.unlink(missing_ok=True)
         return outcome
 
 
 async def _run_once(
-    config: Config, sock: socket.socket | None, handover: Handover, ready: Callable[[Daemon], Awaitable[None]]
+    config: Config,
+    link: KeeperLink | None,
+    sock: socket.socket | None,
+    handover: Handover,
+    ready: Callable[[Daemon], Awaitable[None]],
 ) -> Outcome:
     if sock is not None:
         sock.setblocking(False)
-    link = keeper_link(config) if config.daemon.keeper else None
     daemon = Daemon(config, link, handover)
     return await daemon.run(sock, lambda: ready(daemon))
 
@@ -121,7 +135,7 @@ def _verify(config: Config, taking: Takeover) -> bool:
         finally:
             channel.close()
     except (OSError, keeper_protocol.KeeperError, Unavailable) as exc:
-        taking.failed(f"it cannot work with the keeper: {exc}")
+        taking.failed(f"{KEEPER_PROBLEM}: {exc}")
         return False
     return taking.verified()
 

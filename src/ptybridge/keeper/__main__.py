@@ -80,7 +80,9 @@ def _start(control_path: str | None, listen_path: str | None, inherited: Sockets
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(limits[1], _MOST_DESCRIPTORS) if limits[1] != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], most), limits[1]))
-    return Keeper(control, listener, lock_fd, Pump.create(), limits)
+    keeper = Keeper(control, listener, lock_fd, Pump.create(), limits)
+    keeper.activated = any(inherited)
+    return keeper
 
 
 def _path_of(sock: socket.socket | None, path: str | None) -> str | None:

@@ -49,6 +49,8 @@ class Keeper:
         self.peers: dict[int, Peer] = {}
         self.notes: dict[tuple[int, str], object] = {}
         self.unreaped: set[int] = set()
+        # Whether the sockets came from the service manager; they are not ours to remove then.
+        self.activated = False
         self.epoch = 0
         self.generation = 0
         self.next_sid = 1

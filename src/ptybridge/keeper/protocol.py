@@ -6,7 +6,8 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
 
     op           parameters                               answer [descriptors]
     hello        proto: [min, max], epoch: null | n | 0   proto, keeper_version, exact, epoch, pid, generation,
-                                                          sessions: [info] [listener, pipe r, pipe w, journal]
+                                                          activated, sessions: [info]
+                                                          [listener, pipe r, pipe w, journal]
     spawn        kind, argv, cwd, env, rows, cols, echo,  info, names [one for each name]
                  capacity, records, overflow
     attach       sid                                      info, names [one for each name]
@@ -19,7 +20,7 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
     note         sid, key, data                           - (data null removes; sid 0 is the node's)
     notes        -                                        notes: [[sid, key, data]]
     list         -                                        sessions: [info]
-    upgrade      argv                                     pid, generation (the new image answers)
+    upgrade      argv                                     pid, generation, keeper_version (the new image answers)
 
     event        exit: sid, status, end                   superseded: epoch
 

@@ -88,7 +88,9 @@ class Requests:
         operation = self._operations.get(name) if isinstance(name, str) else None
         if operation is None:
             raise KeeperError("invalid", f"unknown operation {name!r}")
-        if name not in _HARMLESS and (not peer.epoch or peer.epoch != self._keeper.epoch):
+        # A daemon that speaks no protocol of ours can only want a keeper of its version; not from under another one.
+        alone = name == "upgrade" and not any(other.epoch for other in self._keeper.peers.values())
+        if name not in _HARMLESS and not alone and (not peer.epoch or peer.epoch != self._keeper.epoch):
             raise KeeperError("inactive", "only the active daemon may do this")
         return operation(peer, message)
 
@@ -105,6 +107,7 @@ class Requests:
             "proto": version,
             "keeper_version": __version__,
             "exact": keeper.pump.exact,
+            "activated": keeper.activated,
             "epoch": peer.epoch,
             "pid": os.getpid(),
             "generation": keeper.generation,

@@ -101,6 +101,8 @@ def inherited_sockets() -> Sockets:
         for fd in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)):
             sock = socket.socket(fileno=fd)
             sock.set_inheritable(False)
+            # Clients are told by the kernel who listens: from now on us, not the service manager.
+            sock.listen(_BACKLOG)
             found[sock.type] = sock
     return Sockets(found.get(socket.SOCK_SEQPACKET), found.get(socket.SOCK_STREAM))
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ptybridge import __version__
 from ptybridge.keeper.process import Keeper, Peer, log
 from ptybridge.keeper.protocol import Channel, KeeperError, SessionInfo, describe_error, write_all
 from ptybridge.keeper.pump import Pump
@@ -99,6 +100,7 @@ def restore(state: Mapping[str, Any]) -> Keeper:
     )
     keeper.epoch, keeper.next_sid = state["epoch"], state["next_sid"]
     keeper.generation = state["generation"] + 1
+    keeper.activated = bool(state.get("activated", False))
     keeper.notes = {(sid, key): data for sid, key, data in state["notes"]}
     for entry in state["sessions"]:
         keeper.add(KeptSession(SessionInfo.from_body(entry["info"]), entry["fds"]))
@@ -112,7 +114,8 @@ def restore(state: Mapping[str, Any]) -> Keeper:
     if state["answer"] is not None:
         fd, number = state["answer"]
         if fd in keeper.peers:
-            keeper.send(keeper.peers[fd], {"id": number, "pid": os.getpid(), "generation": keeper.generation})
+            body = {"id": number, "pid": os.getpid(), "generation": keeper.generation, "keeper_version": __version__}
+            keeper.send(keeper.peers[fd], body)
     return keeper
 
 
@@ -127,6 +130,7 @@ def _save(keeper: Keeper, answer: list[object] | None) -> dict[str, Any]:
         "epoch": keeper.epoch,
         "next_sid": keeper.next_sid,
         "generation": keeper.generation,
+        "activated": keeper.activated,
         "notes": [[sid, key, data] for (sid, key), data in keeper.notes.items()],
         "unreaped": sorted(keeper.unreaped),
         "sessions": [
