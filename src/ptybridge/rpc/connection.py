@@ -41,20 +41,29 @@ class Writer:
     """The only writer of the stream. `queue` is for answers made in place, `send` waits for the peer."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
+        self._socket = stream.socket
         self._lock = trio.Lock()
         self._queued = bytearray()
+        self._unsent = memoryview(b"")
 
     def queue(self, line: bytes) -> None:
         """Add a line to the next write."""
         self._queued += line
 
     async def flush(self) -> None:
-        """Write what is queued; a cancelled write breaks the connection, which is ending then anyway."""
+        """Write what is queued, by whomever. Cancelled, it leaves the rest to the next flush: no line is lost or torn.
+
+        Raises `trio.BrokenResourceError` when the peer is gone.
+        """
         async with self._lock:
-            while self._queued:
-                data, self._queued = bytes(self._queued), bytearray()
-                await self._stream.send_all(data)
+            while self._queued or self._unsent:
+                if not self._unsent:
+                    self._unsent, self._queued = memoryview(bytes(self._queued)), bytearray()
+                try:
+                    sent = await self._socket.send(self._unsent)
+                except OSError as exc:
+                    raise trio.BrokenResourceError("the peer is gone") from exc
+                self._unsent = self._unsent[sent:]
 
     async def send(self, line: bytes) -> None:
         """Write a line, after those already queued."""

@@ -97,8 +97,15 @@ def check_path(path: Path) -> bool:
 
 
 def bind(path: Path) -> socket.socket:
-    """Bind and listen; the caller holds the lock. Raises `UnsafePath` for whatever is no socket of ours."""
+    """Bind and listen; the caller holds the lock.
+
+    Raises `UnsafePath` for whatever is no socket of ours, `AlreadyRunning` for one on which somebody answers.
+    """
     if check_path(path):
+        if _answers(path):
+            raise AlreadyRunning(
+                f"something else listens on {path}, perhaps a service manager", hint="use it, or set --socket"
+            )
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     old_umask = os.umask(0o177)
@@ -113,6 +120,18 @@ def bind(path: Path) -> socket.socket:
     return listener
 
 
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return True  # its queue is full
+        except OSError:
+            return False
+        return True
+
+
 def activated() -> socket.socket | None:
     """Return the listener systemd passed (sd_listen_fds(3)), None when there is none. Clears the variables."""
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
@@ -121,7 +140,10 @@ def activated() -> socket.socket | None:
         return None
     for fd in range(3, 3 + int(count)):
         os.set_inheritable(fd, False)
-    listener = socket.socket(fileno=3)
+    try:
+        listener = socket.socket(fileno=3)
+    except OSError as exc:
+        raise UnsafePath(f"the service manager passed no socket: {exc.strerror}") from exc
     if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
         listener.close()
         raise UnsafePath("the socket passed by the service manager is no Unix stream socket")

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # accept(2) fails for as long as descriptors are short; trying at once would spin.
 RETRY_SECONDS = 0.1
+# A peer that is refused gets this long to take the reason.
+LINGER_SECONDS = 1.0
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
@@ -69,7 +71,6 @@ class Server:
 
     async def _serve_one(self, accepted: trio.socket.SocketType) -> None:
         stream = trio.SocketStream(accepted)
-        self.connections += 1
         try:
             async with stream:
                 await self._admit(stream)
@@ -77,9 +78,6 @@ class Server:
             pass  # the peer went away in the middle; everything running for it was cancelled
         except* Exception:
             log.exception("a connection failed; the others go on")
-        finally:
-            self.connections -= 1
-            self._idle.set()
 
     async def _admit(self, stream: trio.SocketStream) -> None:
         pid, uid = peer(stream.socket)
@@ -87,16 +85,30 @@ class Server:
         if uid != os.geteuid():
             log.warning("refused a connection of uid %d (pid %d)", uid, pid)
             refusal = Denied("this daemon belongs to another user")
-        elif self.connections > self._limits.max_connections:
+        elif self.connections >= self._limits.max_connections:
             refusal = TooManyRequests(f"{self._limits.max_connections} connections are open, which is the limit")
         if refusal is not None:
-            await stream.send_all(jsonrpc.encode_error(None, refusal))
+            await _refuse(stream, refusal)
             return
         caller = Caller(principal=f"uid:{uid}", connection_id=f"c{secrets.token_hex(4)}", pid=pid)
-        await Connection(
-            stream,
-            self.endpoint,
-            caller,
-            max_line=self._limits.max_line_bytes,
-            max_in_flight=self._limits.max_requests_in_flight,
-        ).run()
+        self.connections += 1
+        try:
+            await Connection(
+                stream,
+                self.endpoint,
+                caller,
+                max_line=self._limits.max_line_bytes,
+                max_in_flight=self._limits.max_requests_in_flight,
+            ).run()
+        finally:
+            self.connections -= 1
+            self._idle.set()
+
+
+async def _refuse(stream: trio.SocketStream, refusal: PtybridgeError) -> None:
+    with trio.move_on_after(LINGER_SECONDS):
+        await stream.send_all(jsonrpc.encode_error(None, refusal))
+        await stream.send_eof()
+        # Closing with something unread would be a reset, which a peer that is still sending sees first.
+        async for _ in stream:
+            pass
