@@ -9,7 +9,8 @@ import msgspec
 from ptybridge.api.operation import Operation, Params
 from ptybridge.config import Config, Loaded, load
 from ptybridge.errors import DaemonUnreachable
-from ptybridge.sdk.blocking import Connection, Stream, connect
+from ptybridge.sdk.blocking import Connection, connect
+from ptybridge.sdk.resume import Client, ResumingStream, come_back
 
 # For what is answered at once. A daemon that takes longer is stopped or sick, and the user should hear of it.
 ANSWER_SECONDS: Final = 30.0
@@ -26,13 +27,13 @@ class App:
         self.config_file: str | None = None
         self.json = False
         self._loaded: Loaded | None = None
-        self._connection: Connection | None = None
-        self._opened: list[Connection] = []
+        self._client: Client | None = None
+        self._opened: list[Client | ResumingStream[Any]] = []
 
     def close(self) -> None:
         """Close the shared connection and the streams."""
-        for connection in self._opened:
-            connection.close()
+        for opened in self._opened:
+            opened.close()
 
     # -- configuration --------------------------------------------------------------------------------------
 
@@ -66,28 +67,39 @@ class App:
         """Open a connection of the caller's own; never starts a daemon."""
         return connect(self.config.paths.socket)
 
+    def _come_back(self) -> Connection:
+        return come_back(self.config, announce=note)
+
+    @property
+    def client(self) -> Client:
+        """What a command's calls share; it survives the daemon."""
+        if self._client is None:
+            self._use(Client(self.connect(), self._come_back))
+        assert self._client is not None
+        return self._client
+
     @property
     def connection(self) -> Connection:
-        """The connection that a command's calls share."""
-        if self._connection is None:
-            self.use(self.connect())
-        assert self._connection is not None
-        return self._connection
+        """The connection that the calls share at the moment."""
+        return self.client.connection
 
     def use(self, connection: Connection) -> None:
-        """Share this connection from now on; it is closed at the end."""
-        self._connection = connection
-        self._opened.append(connection)
+        """Share this connection from now on, and no other one after it; it is closed at the end."""
+        self._use(Client(connection))
+
+    def _use(self, client: Client) -> None:
+        self._client = client
+        self._opened.append(client)
 
     def call(self, operation: Operation[P, R], params: P, timeout: float | None = ANSWER_SECONDS) -> R:
-        """Call an operation."""
-        return self.connection.call(operation, params, timeout)
+        """Call an operation. What only reads waits for a daemon that is being replaced."""
+        return self.client.call(operation, params, timeout)
 
-    def stream(self, operation: Operation[P, R], params: P) -> Stream[R, Any]:
-        """Open a stream on a connection of its own, which is closed at the end."""
-        connection = self.connect()
-        self._opened.append(connection)
-        return connection.stream(operation, params)
+    def stream(self, operation: Operation[P, R], params: P) -> ResumingStream[R]:
+        """Open a stream on a connection of its own, which is closed at the end. It goes on with the next daemon."""
+        stream = self.client.stream(operation, params)
+        self._opened.append(stream)
+        return stream
 
     # -- printing -------------------------------------------------------------------------------------------
 

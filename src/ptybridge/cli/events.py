@@ -6,7 +6,7 @@ import click
 
 from ptybridge.api.event import FOLLOW, FollowEvents
 from ptybridge.cli import output
-from ptybridge.cli.app import App
+from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
 from ptybridge.cli.targets import find_id
 from ptybridge.text import printable
@@ -38,6 +38,7 @@ def events_command(app: App, target: str | None, types: tuple[str, ...], after: 
             app.emit_line(event)
         else:
             print(_line(event), flush=True)
+    note("the daemon has been stopped")
 
 
 def _line(event: Any) -> str:

@@ -18,7 +18,7 @@ from ptybridge.api.session import SIGNAL, Signal
 from ptybridge.api.terminal import WRITE, Write
 from ptybridge.cli.app import note
 from ptybridge.errors import ConnectionLost, InputClosed, InputFull, SessionExited, SessionNotFound
-from ptybridge.sdk.blocking import Connection
+from ptybridge.sdk.resume import Client
 
 READ_BYTES: Final = 64 * 1024
 # How long to wait before trying again: a full queue, and a terminal that is another job's at the moment.
@@ -32,9 +32,10 @@ FORWARDED: Final = (
 class Relay:
     """One session with pipes (or a terminal nobody looks at), until it exits."""
 
-    def __init__(self, calls: Connection, streaming: Connection, session_id: str) -> None:
-        self._calls = calls
-        self._stream = streaming.stream(FOLLOW, Follow(session_id=session_id, offset=0, encoding="base64"))
+    def __init__(self, client: Client, session_id: str) -> None:
+        self._client = client
+        # On a connection of its own: calls go out while output comes in.
+        self._stream = client.stream(FOLLOW, Follow(session_id=session_id, offset=0, encoding="base64"))
         self._session_id = session_id
         self._exited: ExitedEvent | None = None
         self._pending = b""
@@ -106,12 +107,17 @@ class Relay:
     def _send(self, data: bytes, *, eof: bool = False) -> bool:
         params = Write(session_id=self._session_id, data=b64encode(data).decode(), encoding="base64", eof=eof)
         try:
-            self._calls.call(WRITE, params)
+            self._client.call(WRITE, params)
         except InputFull:
             self._next_try = time.monotonic() + RETRY_SECONDS
             return False
         except (InputClosed, SessionExited, SessionNotFound):
             self._input_open = False  # it wants no more, which is its right
+        except ConnectionLost:
+            # Input is never sent twice. Ending it twice does no harm.
+            if not data:
+                return self._send(b"", eof=eof)
+            note(f"the daemon was replaced just now; whether the last {len(data)} bytes of input arrived is not known")
         return True
 
     # -- signals --------------------------------------------------------------------------------------------
@@ -129,9 +135,11 @@ class Relay:
 
     def _signal(self, name: str) -> None:
         try:
-            self._calls.call(SIGNAL, Signal(session_id=self._session_id, signal=name))
+            self._client.call(SIGNAL, Signal(session_id=self._session_id, signal=name))
         except (SessionExited, SessionNotFound):
             pass  # its exit is on the way to us
+        except ConnectionLost:
+            note(f"the daemon was replaced just now; whether {name} arrived is not known")
 
 
 class _Signals:

@@ -96,9 +96,7 @@ def _attached(app: App, session: SessionInfo) -> int:
 def _relayed(app: App, session: SessionInfo) -> int:
     from ptybridge.cli.relay import Relay
 
-    # Calls and the stream need a connection each; the shared one may have been idle for long, and is good for calls.
-    with app.reconnect() as streaming:
-        exited = Relay(app.connection, streaming, session.session_id).run()
+    exited = Relay(app.client, session.session_id).run()
     return status_of(exited.exit_code, exited.exit_signal)
 
 
@@ -108,12 +106,11 @@ def _end(app: App, session_id: str, *, keep: bool) -> SessionInfo | None:
     What it has left running in the background, with its output open, is not ended: `run` is no cage.
     """
     try:
-        with app.reconnect() as connection:
-            session = connection.call(GET, Get(session_id=session_id))
-            background = session.state == "exited" and not session.output_closed
-            if not keep and not background:
-                connection.call(CLOSE, Close(session_id=session_id))
-            return session
+        session = app.call(GET, Get(session_id=session_id))
+        background = session.state == "exited" and not session.output_closed
+        if not keep and not background:
+            app.call(CLOSE, Close(session_id=session_id))
+        return session
     except (SessionNotFound, ConnectionLost):
         return None
     except PtybridgeError as exc:

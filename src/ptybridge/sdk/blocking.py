@@ -73,6 +73,18 @@ class Connection:
         """Return the socket's descriptor, for select."""
         return self._sock.fileno()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed, by either side, as far as that is known without asking."""
+        if self._sock.fileno() < 0:
+            return True
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Close the connection; whatever the daemon was doing for it ends."""
         self._sock.close()

@@ -1,0 +1,211 @@
+"""Clients wait while the daemon is away and go on where they were; what may have been done is never done twice."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.fake_daemon import FakeDaemon, daemon, session
+
+from ptybridge import __version__
+from ptybridge.api.attach import ExitedEvent, Follow, OutputClosedEvent, OutputEvent, ResizedEvent
+from ptybridge.api.node import INFO, GetInfo
+from ptybridge.api.session import GET, LIST, UPDATE, Get, List, Update
+from ptybridge.api.terminal import READ, WAIT, Condition, Read, Wait
+from ptybridge.config import Config, load
+from ptybridge.errors import ConnectionLost, InvalidParams, MethodNotFound, SessionNotFound, VersionMismatch
+from ptybridge.sdk.blocking import Connection
+from ptybridge.sdk.resume import Client, _OutputPlace, come_back
+
+__all__ = ["daemon"]
+
+
+class Script:
+    """Connections whose daemon does what the test says: an answer, or None to go away without one."""
+
+    def __init__(self, *answers: dict[str, object] | None) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, object]] = []
+        self.opened: list[Connection] = []
+
+    def connect(self) -> Connection:
+        ours, theirs = socket.socketpair()
+
+        def serve() -> None:
+            with theirs, theirs.makefile("rb") as lines:
+                for line in lines:
+                    request = json.loads(line)
+                    self.asked.append(request.get("params", {}))
+                    answer = self.answers.pop(0)
+                    if answer is None:
+                        return
+                    theirs.sendall(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}).encode() + b"\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        self.opened.append(Connection(ours))
+        return self.opened[-1]
+
+    def client(self) -> Client:
+        return Client(self.connect(), self.connect)
+
+
+Scripts = Callable[..., Script]
+
+
+@pytest.fixture
+def play() -> Iterator[Scripts]:
+    """Make a script whose connections are closed at the end."""
+    made: list[Script] = []
+
+    def play(*answers: dict[str, object] | None) -> Script:
+        made.append(Script(*answers))
+        return made[-1]
+
+    yield play
+    for script in made:
+        for connection in script.opened:
+            connection.close()
+
+
+def result(**fields: object) -> dict[str, object]:
+    return {"result": fields}
+
+
+OUTPUT = result(data="x", encoding="text", offset=3, next_offset=4, missed_bytes=0, eof=False, lossy=False)
+WAITED = result(reason="matched", condition=None, offset=9, match=None, exit_code=0, exit_signal=None)
+
+
+def test_what_only_reads_is_asked_again(play: Scripts) -> None:
+    script = play(None, None, result(sessions=[]))
+    assert script.client().call(LIST, List()).sessions == []
+    assert len(script.asked) == 3
+
+
+def test_what_changes_something_is_not_and_says_why(play: Scripts) -> None:
+    script = play(None, result())
+    with pytest.raises(ConnectionLost, match=r"during session\.update: it is not known whether it was done"):
+        script.client().call(UPDATE, Update(session_id="s", name="n"))
+    assert len(script.asked) == 1
+
+
+def test_a_connection_that_has_ended_before_the_call_is_replaced_for_every_call(play: Scripts) -> None:
+    script = play(result(sessions=[]), result(**session(name="n")))
+    client = script.client()
+    client.call(LIST, List())
+    client.connection.close()
+    assert client.call(UPDATE, Update(session_id="s", name="n")).name == "n"
+
+
+def test_a_wait_goes_on_with_the_time_that_is_left(play: Scripts) -> None:
+    script = play(None, WAITED)
+    client = script.client()
+    client.call(WAIT, Wait(session_id="s", until=[Condition(exit=True)], offset=7, timeout_ms=60_000))
+    first, second = script.asked
+    assert (first["offset"], second["offset"]) == (7, 7)
+    assert first["timeout_ms"] == 60_000
+    assert isinstance(second["timeout_ms"], int)
+    assert 50_000 < second["timeout_ms"] < 60_000
+
+
+def test_a_read_without_an_offset_goes_on_where_the_one_before_ended(play: Scripts) -> None:
+    script = play(OUTPUT, None, OUTPUT)
+    client = script.client()
+    client.call(READ, Read(session_id="s"))
+    client.call(READ, Read(session_id="s"))
+    assert [one.get("offset") for one in script.asked] == [None, None, 4]
+
+
+def test_a_read_from_a_named_position_is_not_repeated(play: Scripts) -> None:
+    with pytest.raises(ConnectionLost, match="the position of 'me' may have moved on"):
+        play(None).client().call(READ, Read(session_id="s", client_id="me"))
+
+
+def test_without_a_way_back_a_lost_connection_stays_lost(play: Scripts) -> None:
+    script = play(None)
+    with pytest.raises(ConnectionLost):
+        Client(script.connect()).call(INFO, GetInfo())
+
+
+def test_a_daemon_that_does_not_come_back_is_given_up(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTYBRIDGE_SOCKET", str(runtime_dir / "daemon.sock"))
+    started = time.monotonic()
+    with pytest.raises(ConnectionLost, match=r"none has come back within 0\.2 s"):
+        come_back(load(os.environ).config, lambda line: None, patience=0.2)
+    assert time.monotonic() - started < 5
+
+
+# -- streams ------------------------------------------------------------------------------------------------
+
+
+def test_an_exit_and_a_size_are_told_once() -> None:
+    place = _OutputPlace(Follow(session_id="s"))
+    exited = ExitedEvent(exit_code=0, exit_signal=None, exit_reason="exited", end_offset=4, output_closed=False)
+    resized = ResizedEvent(rows=1, cols=2, offset=3)
+    given = [one for event in (resized, exited, resized, exited) for one in place.pass_on(event)]
+    assert given == [resized, exited]
+    closed = ExitedEvent(exit_code=0, exit_signal=None, exit_reason="exited", end_offset=5, output_closed=True)
+    assert list(place.pass_on(closed)) == [OutputClosedEvent(end_offset=5)]
+
+
+def test_a_place_follows_the_output() -> None:
+    place = _OutputPlace(Follow(session_id="s", encoding="base64"))
+    list(place.pass_on(OutputEvent(data="", encoding="base64", offset=3, next_offset=8, lossy=False, stream=None)))
+    assert (place.params.offset, place.params.encoding) == (8, "base64")
+
+
+# -- versions -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(daemon: FakeDaemon) -> Iterator[Client]:
+    from ptybridge.sdk.blocking import connect
+
+    client = Client(connect(str(daemon.path)))
+    yield client
+    client.close()
+
+
+def test_an_unknown_operation_of_an_older_daemon_says_so(daemon: FakeDaemon, client: Client) -> None:
+    daemon.error("session.get", "method_not_found", "there is no operation session.get")
+    daemon.result("node.info", {"version": "0.0.9", "protocol": 1, "protocol_min": 1})
+    with pytest.raises(MethodNotFound) as caught:
+        client.call(GET, Get(session_id="s"))
+    assert caught.value.hint == (
+        f"the daemon is version 0.0.9 and this program {__version__}: "
+        "`ptybridge upgrade` brings the daemon to the installed one"
+    )
+
+
+@pytest.mark.parametrize(("low", "high", "advice"), [(0, 0, "ptybridge upgrade"), (7, 9, "bring this program")])
+def test_without_a_protocol_in_common_it_is_a_version_mismatch(
+    daemon: FakeDaemon, client: Client, low: int, high: int, advice: str
+) -> None:
+    daemon.error("session.get", "invalid_params", "what?")
+    daemon.result("node.info", {"version": "9", "protocol": high, "protocol_min": low})
+    with pytest.raises(VersionMismatch, match=r"\(version 9\) speaks protocol") as caught:
+        client.call(GET, Get(session_id="s"))
+    assert caught.value.hint
+    assert advice in caught.value.hint
+
+
+def test_the_same_version_explains_nothing_and_other_errors_ask_nothing(daemon: FakeDaemon, client: Client) -> None:
+    daemon.error("session.get", "invalid_params", "what?")
+    daemon.result("node.info", {"version": __version__, "protocol": 1, "protocol_min": 1})
+    with pytest.raises(InvalidParams) as caught:
+        client.call(GET, Get(session_id="s"))
+    assert caught.value.hint is None
+    daemon.error("session.get", "session_not_found", "gone")
+    with pytest.raises(SessionNotFound):
+        client.call(GET, Get(session_id="s"))
+    assert [method for method, _ in daemon.requests] == ["session.get", "node.info", "session.get"]
+
+
+def test_configuration_can_forbid_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTYBRIDGE_DAEMON_AUTOSTART", "0")
+    config: Config = load(os.environ).config
+    with pytest.raises(ConnectionLost):
+        come_back(config, lambda line: None, patience=0)
