@@ -80,7 +80,7 @@ class PipesChild:
 
     def survivors(self) -> list[int]:
         """Return the live processes of the session."""
-        return [stat.pid for stat in self._process.members()]
+        return self._process.survivors()
 
     def line_mode(self) -> LineMode | None:
         """Return None: pipes have no line discipline."""

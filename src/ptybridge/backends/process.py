@@ -18,6 +18,9 @@ from ptybridge.model import ExitStatus
 
 # A process may fork while the list of a session is being read; each pass catches the children of the last.
 _PASSES = 3
+# For waiting until a session is empty, and for a first look at it, so old a count is good enough.
+_CENSUS_SECONDS = 0.02
+_census = procinfo.Census()
 # A stopped process sees these only once it runs again.
 _NEED_CONT = frozenset({signal.SIGHUP, signal.SIGTERM})
 
@@ -46,9 +49,20 @@ class ChildProcess:
             self.status = _reap(self.pid)
         return self.status
 
-    def members(self) -> list[procinfo.ProcessStat]:
+    def survivors(self) -> list[int]:
+        """Return the live processes of the session; one forked in the last few ms may be missing.
+
+        Cheap for many sessions at once: all are counted together, and each looks after its own again.
+        """
+        lately = self.members(not_older_than=_CENSUS_SECONDS)
+        now = [(old, new) for old in lately if (new := procinfo.process_stat(old.pid)) is not None]
+        if any(new.start_time != old.start_time for old, new in now):
+            return [stat.pid for stat in self.members()]  # a number was used again meanwhile
+        return [new.pid for _, new in now if new.alive]
+
+    def members(self, *, not_older_than: float = 0.0) -> list[procinfo.ProcessStat]:
         """Return the live processes of the child's session; the child alone where there is no /proc."""
-        found = [stat for stat in procinfo.processes() if stat.session_id == self.pid and stat.alive]
+        found = [stat for stat in _census.members(self.pid, not_older_than=not_older_than) if stat.alive]
         if self.status is not None and any(stat.pid == self.pid for stat in found):
             # The child is reaped, yet its pid is in use: the session was empty and the number belongs to another.
             return []
@@ -70,13 +84,19 @@ class ChildProcess:
     def signal_session(self, number: int) -> None:
         """Signal every process of the child's session, also those of stopped and background jobs."""
         told: set[int] = set()
-        for _ in range(_PASSES):
-            fresh = [stat for stat in self.members() if stat.pid not in told]
+        for turn in range(_PASSES):
+            lately = _CENSUS_SECONDS if turn == 0 else 0.0
+            members = self.members(not_older_than=lately)
+            fresh = [stat for stat in members if stat.pid not in told]
             if not fresh:
                 break
             for stat in fresh:
                 told.add(stat.pid)
                 self._signal_member(stat, number)
+            if [stat.pid for stat in members] == [self.pid]:
+                # Most sessions are one process, and counting all others again for each would take long. Should it
+                # have forked just now, the next step of whoever ends the session finds that out.
+                break
         if not told and self.status is None:
             self._signal_child(number)
 

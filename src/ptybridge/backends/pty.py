@@ -81,7 +81,7 @@ class PtyChild:
 
     def survivors(self) -> list[int]:
         """Return the live processes of the session."""
-        return [stat.pid for stat in self._process.members()]
+        return self._process.survivors()
 
     def line_mode(self) -> LineMode | None:
         """Return the terminal's mode."""

@@ -10,6 +10,7 @@ from its fdinfo; then the descriptors are compared with the terminal. Looking at
 
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -109,6 +110,27 @@ def processes() -> list[ProcessStat]:
     except OSError:
         return []
     return [stat for name in names if name.isdecimal() and (stat := process_stat(int(name))) is not None]
+
+
+class Census:
+    """All processes by session id, counted anew when the last count is too old for the asker.
+
+    Ending many sessions at once asks for each of them many times a second; counting for each would take forever.
+    """
+
+    def __init__(self) -> None:
+        self._at = float("-inf")
+        self._by_session: dict[int, list[ProcessStat]] = {}
+
+    def members(self, session_id: int, *, not_older_than: float = 0.0) -> list[ProcessStat]:
+        """Return the processes of a session as they were at most so many seconds ago."""
+        began = time.monotonic()
+        if began - self._at > not_older_than:
+            found: dict[int, list[ProcessStat]] = {}
+            for stat in processes():
+                found.setdefault(stat.session_id, []).append(stat)
+            self._at, self._by_session = began, found
+        return self._by_session.get(session_id, [])
 
 
 def session_members(session_id: int) -> list[int]:
