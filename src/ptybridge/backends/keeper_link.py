@@ -38,12 +38,22 @@ POST_MILLISECONDS = 2000
 RETRY_SECONDS = 1.0
 
 
+class Notes(Protocol):
+    """What the link knows of a child's notebook."""
+
+    def gather(self) -> dict[str, object]: ...
+
+
 class Kept(Protocol):
     """What the link knows of a child: see `backends.kept`."""
 
     flow: Flow
 
+    @property
+    def notebook(self) -> "Notes": ...
+
     def exited(self, status: int | None) -> None: ...
+    def found(self, info: SessionInfo) -> None: ...
     def orphan(self, pump: Pump) -> None: ...
     async def release(self) -> tuple[SessionInfo, dict[str, int]]: ...
     def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None: ...
@@ -55,6 +65,7 @@ class KeeperLink:
     def __init__(self, directory: Path, listen: Path, log_file: Path, *, may_start: bool = True) -> None:
         """Without `may_start` a keeper is only waited for: whoever holds its socket starts it."""
         self.children: dict[int, Kept] = {}
+        self.early_exits: dict[int, int | None] = {}
         self.superseded = trio.Event()
         self.keeper_pid = 0
         self.keeper_version = ""
@@ -69,6 +80,7 @@ class KeeperLink:
         self._log_file = log_file
         self._may_start = may_start
         self._channel: Channel | None = None
+        self._epoch = 0
         self._stopping = False
         self._orphans: set[int] = set()
         self._orphan_pumps: list[Pump] = []
@@ -87,7 +99,7 @@ class KeeperLink:
         # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
         channel.socket.settimeout(START_SECONDS)
         try:
-            message = _claim(channel)
+            message = _claim(channel, max(self.children, default=0))
         except (KeeperError, OSError) as exc:
             channel.close()
             raise Unavailable(
@@ -102,6 +114,7 @@ class KeeperLink:
         self.pump = Pump(*scratch)
         self.keeper_pid, self.exact = int(body["pid"]), bool(body["exact"])
         self.keeper_version = str(body["keeper_version"])
+        self._epoch = int(body["epoch"])
         self.activated = bool(body.get("activated", False))
         channel.socket.setblocking(False)
         self._channel = channel
@@ -260,6 +273,9 @@ class KeeperLink:
             child = self.children.get(body["sid"])
             if child is not None:
                 child.exited(body["status"])
+            else:
+                # The news may overtake the task that asked for this child and is not awake yet.
+                self.early_exits[body["sid"]] = body["status"]
         elif body.get("event") == "superseded":
             log.info("another daemon has taken over")
             self.superseded.set()
@@ -278,7 +294,12 @@ class KeeperLink:
     async def _replace_keeper(self) -> None:
         """Finish its last step, pump in its place, and start a new one."""
         # Only one process may pump; a lock that the kernel releases with the keeper tells that it is really gone.
-        while runtime.is_locked(str(self._directory)):  # noqa: ASYNC110 - nothing announces it
+        while self._keeper_lives():
+            pid = self._look_again()
+            if self._over or self._channel is not None:
+                return
+            if pid not in {0, self.keeper_pid}:
+                break  # it has been replaced already, by a service manager perhaps
             await trio.sleep(POLL_SECONDS)
         log.error("the keeper (pid %d) is dead; its children live on and get a new one", self.keeper_pid)
         pump, self.pump = self.pump, None
@@ -304,6 +325,44 @@ class KeeperLink:
         self._orphan_pumps.clear()
         log.info("the new keeper (pid %d) has all %d sessions", self.keeper_pid, len(self.children))
 
+    def _keeper_lives(self) -> bool:
+        try:
+            return runtime.is_locked(str(self._directory))
+        except OSError as exc:
+            log.warning("cannot tell whether the keeper lives: %s", exc)
+            return True
+
+    def _look_again(self) -> int:
+        """Return the pid of the keeper that answers, 0 for none. Connects if it is ours: then the connection was lost.
+
+        Notices, too, that we are superseded.
+        """
+        try:
+            channel = connect(str(self._directory / CONTROL_NAME))
+        except (OSError, KeeperError):
+            return 0
+        try:
+            channel.socket.settimeout(START_SECONDS)
+            message = _ask(channel, {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": self._epoch})
+        except (OSError, KeeperError) as exc:
+            channel.close()
+            if isinstance(exc, KeeperError) and exc.kind == "stale":
+                log.info("another daemon has taken over")
+                self.superseded.set()
+            return 0
+        message.close()
+        if message.body["pid"] != self.keeper_pid:
+            channel.close()
+            return int(message.body["pid"])
+        log.warning("the connection to the keeper (pid %d) was lost and is there again", self.keeper_pid)
+        channel.socket.setblocking(False)
+        self._channel = channel
+        for info in (SessionInfo.from_body(one) for one in message.body["sessions"]):
+            child = self.children.get(info.sid)
+            if child is not None:
+                child.found(info)
+        return self.keeper_pid
+
     async def _connect_anew(self) -> None:
         while True:
             try:
@@ -319,9 +378,12 @@ class KeeperLink:
         info, fds = await child.release()
         names = list(fds)
         try:
-            (await self.request("adopt", {"info": info._asdict(), "names": names}, list(fds.values()))).close()
+            body = {"info": info._asdict(), "names": names, "notes": child.notebook.gather()}
+            (await self.request("adopt", body, list(fds.values()))).close()
             await self.attach(sid, child)
-        except (KeeperError, OSError, Unavailable) as exc:
+        except Unavailable:
+            log.warning("the new keeper is lost, too, before it has session %d", sid)
+        except (KeeperError, OSError) as exc:
             log.error("session %d could not be handed to the new keeper: %s", sid, exc)
 
     async def attach(self, sid: int, child: Kept) -> None:
@@ -364,12 +426,12 @@ class KeeperLink:
         self._lose_channel()
 
 
-def _claim(channel: Channel) -> Message:
+def _claim(channel: Channel, above: int) -> Message:
     """Become the active daemon; return the answer to `hello`.
 
     A keeper that knows no protocol of ours becomes one of our version first, if no daemon works with it.
     """
-    hello = {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None}
+    hello = {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None, "above": above}
     try:
         return _ask(channel, hello)
     except KeeperError as exc:

@@ -8,7 +8,6 @@ detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really 
 import contextlib
 import errno
 import os
-import signal
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -21,10 +20,10 @@ from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import out_of_terminals, spawn_failed
 from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
-from ptybridge.core.signals import signal_name
+from ptybridge.core.signals import signal_name, signal_number
 from ptybridge.core.transcript import INLINE_BYTES, Transcript
 from ptybridge.errors import InputClosed, SpawnFailed
-from ptybridge.keeper.protocol import KeeperError, Message, SessionInfo
+from ptybridge.keeper.protocol import CutOffError, KeeperError, Message, SessionInfo
 from ptybridge.keeper.pump import Flow, Pump, State
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.model import Backend, ExitStatus, WindowSize
@@ -66,10 +65,25 @@ class KeptNotebook:
         self.on_lost: Callable[[], None] = lambda: None
         self._link = link
         self._sid = sid
+        self._gathered: dict[str, object] | None = None
 
     def write(self, key: str, value: object) -> None:
         """Hand a note to the keeper; in its socket buffer it is safe from our end."""
-        self._link.post("note", sid=self._sid, key=key, data=msgspec.to_builtins(value))
+        data = msgspec.to_builtins(value)
+        if self._gathered is not None:
+            self._gathered[key] = data
+        else:
+            self._link.post("note", sid=self._sid, key=key, data=data)
+
+    def gather(self) -> dict[str, object]:
+        """Return all notes of the session, for a keeper that has none of them."""
+        gathered: dict[str, object] = {}
+        self._gathered = gathered
+        try:
+            self.on_lost()
+        finally:
+            self._gathered = None
+        return gathered
 
 
 class KeptChild:
@@ -192,7 +206,7 @@ class KeptChild:
         status = self._process.status
         number = None
         if status is not None:
-            number = status.code if status.signal is None else -signal.Signals[status.signal].value
+            number = status.code if status.signal is None else -signal_number(status.signal)
         info = SessionInfo(
             self.sid,
             self.backend,
@@ -205,6 +219,15 @@ class KeptChild:
             self.ring.eof,
         )
         return info, dict(self._fds)
+
+    def found(self, info: SessionInfo) -> None:
+        """The keeper, which we had lost, has been found alive, with this news; it has pumped on."""
+        if info.exited:
+            self._process.note_exit(info.status)
+        if self.ring.stalled:
+            self.ring.stalled = False
+            self._link.post("room", sid=self.sid)
+        self.notebook.on_lost()
 
     def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None:
         """Follow again, with the new wake-up; the other descriptors are the same files and are closed."""
@@ -256,7 +279,7 @@ class KeptChild:
 
     def survivors(self) -> list[int]:
         """Return the live processes of the session."""
-        return [stat.pid for stat in self._process.members()]
+        return self._process.survivors()
 
     def line_mode(self) -> LineMode | None:
         """Return the line discipline's state, None without a terminal."""
@@ -314,6 +337,10 @@ class KeptBackend:
             parameters["records"] = max(1, spec.capacity // BYTES_PER_RUN)
         try:
             answer = await self._link.request("spawn", parameters)
+        except CutOffError as exc:
+            # It runs, but we have no room for its terminal.
+            self._link.post("forget", sid=exc.body["info"]["sid"], force=True)
+            raise _spawn_failed(spec, exc) from exc
         except KeeperError as exc:
             raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
         except OSError as exc:

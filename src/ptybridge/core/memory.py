@@ -48,27 +48,31 @@ class Record(msgspec.Struct, kw_only=True):
     input_rate: int | None
     output_rate: int | None
     policy: SizePolicy
-    sizes: list[tuple[int, int, int]]  # (offset, rows, cols) since the saved screen
+    first_size: tuple[int, int]
+    sizes: list[tuple[int, int, int]]  # (offset, rows, cols), those since the saved screen among them
+    first_resize: int = 0  # how many changes of size came before `sizes`
     title: str
     accepted_bytes: int
     exit_reason: ExitReason | None = None
     exited_at_ms: int | None = None
+    viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
 
 class SavedScreen(msgspec.Struct, kw_only=True):
-    """A snapshot, as of `offset`, of a terminal of this size."""
+    """A snapshot, as of `offset` and after so many changes of size, of a terminal of this size."""
 
     offset: int
     rows: int
     cols: int
     snapshot: bytes
+    resizes: int = 0
 
     @classmethod
-    def of(cls, screen: Screen, scrollback_lines: int | None) -> "SavedScreen":
+    def of(cls, screen: Screen, scrollback_lines: int | None, resizes: int = 0) -> "SavedScreen":
         """Take a snapshot now."""
         size = screen.size
         offset, snapshot = screen.capture(scrollback_lines)
-        return cls(offset=offset, rows=size.rows, cols=size.cols, snapshot=snapshot)
+        return cls(offset=offset, rows=size.rows, cols=size.cols, snapshot=snapshot, resizes=resizes)
 
     def restore(self, scrollback_lines: int) -> Screen:
         """Return the screen it was taken of."""
@@ -82,6 +86,7 @@ class SavedScreen(msgspec.Struct, kw_only=True):
             "rows": self.rows,
             "cols": self.cols,
             "snapshot": base64.b64encode(self.snapshot).decode("ascii"),
+            "resizes": self.resizes,
         }
 
 
@@ -99,7 +104,9 @@ def position_key(reader: tuple[str, ...]) -> str:
 
 
 def recall(notes: dict[str, Any]) -> Remembered | None:
-    """Read a session's notes; None when there is no record, or none this version can read."""
+    """Read a session's notes; None when there is no record. Raises ValueError for what this version cannot read."""
+    if RECORD not in notes:
+        return None
     try:
         record = msgspec.convert(notes[RECORD], Record)
         screen = notes.get(SCREEN)
@@ -112,5 +119,5 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
                 if key.startswith(POSITION)
             },
         )
-    except (KeyError, ValueError):  # msgspec's errors are ValueErrors
-        return None
+    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        raise ValueError(f"its notes cannot be read: {exc}") from exc

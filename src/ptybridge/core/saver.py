@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from ptybridge.core.eventlog import now_ms
 from ptybridge.core.memory import RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
+from ptybridge.core.winsize import KEPT_RESIZES
 
 if TYPE_CHECKING:
     from ptybridge.core.session import Session
@@ -35,6 +37,10 @@ class Saver:
         """The transcript from here on is needed to rebuild the screen."""
         return self._screen.offset if self._screen is not None else 0
 
+    @property
+    def _resizes_saved(self) -> int:
+        return self._screen.resizes if self._screen is not None else 0
+
     def floor(self) -> int | None:
         """The transcript's writer must not overwrite what follows the newest snapshot."""
         return self.saved_offset if self.active else None
@@ -55,17 +61,26 @@ class Saver:
 
     def _save_screen(self, scrollback_lines: int | None) -> None:
         screen = self._session.follower.screen
-        saved = SavedScreen.of(screen, scrollback_lines)
+        follower = self._session.follower
+        # Those still ahead of the screen are made again, at their place, when it is restored; the others must not.
+        resizes = self._session.sizes.count - follower.pending_resizes
+        saved = SavedScreen.of(screen, scrollback_lines, resizes)
         if len(saved.snapshot) > MAX_SNAPSHOT_BYTES:
-            saved = SavedScreen.of(screen, 0)
+            saved = SavedScreen.of(screen, 0, resizes)
         self._whole = scrollback_lines is None
         self._write(SCREEN, saved.note())
         self._screen = saved
         self._session.log.floor_moved()
         self.record()
 
-    def position(self, reader: tuple[str, ...], offset: int) -> None:
-        """Write down how far a reader has come."""
+    def resized(self) -> None:
+        """Write down a change of size; of many without output between them only so many can be remembered."""
+        if self.active and self._session.sizes.count - self._resizes_saved >= KEPT_RESIZES // 2:
+            self._save_screen(None if self._whole else 0)
+        self.record()
+
+    def position(self, reader: tuple[str, ...], offset: int | None) -> None:
+        """Write down how far a reader has come, or (None) that it is forgotten."""
         self._write(position_key(reader), offset)
 
     def record(self) -> None:
@@ -73,10 +88,9 @@ class Saver:
         if not self.active:
             return
         session = self._session
-        labels, limits, since = session.labels, session.limits, self.saved_offset
-        sizes = [(offset, size.rows, size.cols) for offset, size in session.sizes.since(since)]
-        if self._screen is None:
-            sizes.insert(0, (0, session.first_size.rows, session.first_size.cols))
+        labels, limits = session.labels, session.limits
+        sizes = [(offset, size.rows, size.cols) for offset, size in session.sizes.since(self._resizes_saved)]
+        first_resize = session.sizes.count - len(sizes)
         self._write(
             RECORD,
             Record(
@@ -96,11 +110,14 @@ class Saver:
                 input_rate=limits.input_rate,
                 output_rate=limits.output_rate,
                 policy=session.attachments.policy,
+                first_size=(session.first_size.rows, session.first_size.cols),
                 sizes=sizes,
+                first_resize=first_resize,
                 title=session.title,
                 accepted_bytes=session.input.accepted_bytes,
                 exit_reason=session.exit_reason,
                 exited_at_ms=session.exited_at_ms,
+                viewers=len(session.attachments) if limits.overflow == "pause" else 0,
             ),
         )
 
@@ -121,8 +138,11 @@ def restore_into(session: "Session", remembered: Remembered) -> None:
     """Give a session what was remembered of it beyond what its constructor takes."""
     record = remembered.record
     session.created_at_ms = record.created_at_ms
+    session.started_at -= max(0, now_ms() - record.created_at_ms) / 1000
     session.exit_reason = record.exit_reason
     session.exited_at_ms = record.exited_at_ms
     session.title = record.title
     session.input.accepted_bytes = record.accepted_bytes
     session.positions = dict(remembered.positions)
+    if record.viewers:
+        session.returning.expect(record.viewers)

@@ -20,6 +20,7 @@ from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
 from ptybridge.core.memory import SavedScreen
 from ptybridge.core.ratelimit import OutputDelay
+from ptybridge.core.returning import Returning
 from ptybridge.core.saver import Saver
 from ptybridge.core.screen import Screen
 from ptybridge.core.signals import signal_number
@@ -120,6 +121,7 @@ class Session:
         self.positions: dict[tuple[str, ...], int] = {}
         self.repaint: set[Callable[[], None]] = set()
         self.saver = Saver(self, child.notebook, saved_screen)
+        self.returning = Returning(transcript)
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
         self._scope = trio.CancelScope()
@@ -154,7 +156,9 @@ class Session:
         self.positions[key] = offset
         self.saver.position(key, offset)
         if len(self.positions) > KEPT_POSITIONS:
-            self.positions.pop(next(iter(self.positions)))
+            oldest = next(iter(self.positions))
+            del self.positions[oldest]
+            self.saver.position(oldest, None)
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -163,11 +167,13 @@ class Session:
         self.log.add_floor(self.follower.floor)
         self.log.add_floor(self._viewers_floor)
         self.log.add_floor(self.saver.floor)
+        self.log.add_floor(self.returning.floor)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.input.run)
                     nursery.start_soon(self._delay_output)
+                    nursery.start_soon(self.returning.run)
                     task_status.started()
                     await self._live()
                     nursery.cancel_scope.cancel()
@@ -261,13 +267,15 @@ class Session:
         self._scope.cancel()
         await self._done.wait()
 
-    async def rebuild(self) -> None:
-        """Bring a restored screen up to the transcript's end; what programs asked in the past is not answered now."""
-        self.follower.on_advance = lambda: None
-        await self.follower.catch_up()
-        self.follower.screen.take_events()
-        self.follower.screen.take_replies()
-        self.follower.on_advance = self._screen_advanced
+    def rebuild(self) -> None:
+        """Let a restored screen come up to the transcript's end without the past happening again."""
+
+        def past(events: list[ScreenEvent]) -> None:
+            for event in events:
+                if isinstance(event, TitleChanged):
+                    self.title = event.title
+
+        self.follower.rebuild(past)
 
     # -- input, size, viewers -------------------------------------------------------------------------------
 
@@ -284,7 +292,7 @@ class Session:
         self.child.resize(size)
         self.follower.resize(size)
         self.sizes.add(self.log.end, size)
-        self.saver.record()
+        self.saver.resized()
         self._events.publish(Resized, self.session_id, rows=size.rows, cols=size.cols)
         self.nudge()
 
@@ -301,6 +309,8 @@ class Session:
     def attach(self, attachment: Attachment) -> None:
         """Put a client on the session."""
         self.attachments.add(attachment)
+        self._viewers_changed()
+        self.returning.came()
         self.apply_policy()
         self._events.publish(
             Attached,
@@ -313,6 +323,8 @@ class Session:
     def detach(self, attachment: Attachment, reason: str) -> None:
         """Take a client off; the size is recomputed for those who stay."""
         self.attachments.remove(attachment)
+        if not self._leaving:
+            self._viewers_changed()
         self.apply_policy()
         self.log.floor_moved()
         self._events.publish(
@@ -337,6 +349,10 @@ class Session:
                     await trio.sleep_forever()
                 else:
                     await OutputDelay(self.log, rate).run()
+
+    def _viewers_changed(self) -> None:
+        if self.limits.overflow == "pause":
+            self.saver.record()
 
     def _viewers_floor(self) -> int | None:
         if self.limits.overflow != "pause":

@@ -144,7 +144,7 @@ class Sessions:
             session_id,
             child,
             transcript,
-            self._new_screen(spec),
+            self._new_screen(spec.size, spec.backend),
             command=child_spec.argv,
             cwd=child_spec.cwd,
             policy=spec.policy,
@@ -160,13 +160,11 @@ class Sessions:
     async def restore(self, child: Child, transcript: Transcript, remembered: Remembered) -> Session:
         """Take up a session that an earlier daemon has created, with its screen as it was to the last byte."""
         record, saved = remembered.record, remembered.screen
-        start = saved.offset if saved is not None else 0
-        earlier = [WindowSize(rows, cols) for offset, rows, cols in record.sizes if offset <= start]
-        screen = (
-            saved.restore(self._scrollback_lines)
-            if saved is not None
-            else Screen(earlier[-1] if earlier else WindowSize(30, 120), scrollback_lines=self._scrollback_lines)
-        )
+        if saved is not None:
+            screen = saved.restore(self._scrollback_lines)
+        else:
+            screen = self._new_screen(WindowSize(*record.first_size), child.backend)
+        resizes = saved.resizes if saved is not None else record.first_resize
         session = self._build(
             record.session_id,
             child,
@@ -187,12 +185,14 @@ class Sessions:
             created_by=record.created_by,
             saved_screen=saved,
         )
-        for offset, rows, cols in record.sizes:
+        session.sizes.count = resizes
+        # The record may be older than the saved screen, which then has some of its changes behind it.
+        for offset, rows, cols in record.sizes[max(0, resizes - record.first_resize) :]:
             session.restore_size(offset, WindowSize(rows, cols))
         restore_into(session, remembered)
         if session.labels.name is not None and session.exited_at_ms is None:
             self._names[session.labels.owner, session.labels.name] = session.session_id
-        await session.rebuild()
+        session.rebuild()
         await self._run(session)
         return session
 
@@ -238,9 +238,9 @@ class Sessions:
         with trio.CancelScope(shield=True):
             await self._nursery.start(self._supervise, session)
 
-    def _new_screen(self, spec: SessionSpec) -> Screen:
-        screen = Screen(spec.size, scrollback_lines=self._scrollback_lines)
-        if spec.backend == "pipes":
+    def _new_screen(self, size: WindowSize, backend: str) -> Screen:
+        screen = Screen(size, scrollback_lines=self._scrollback_lines)
+        if backend == "pipes":
             # No line discipline adds carriage returns, so the screen does: newline mode, ECMA-48 7.2.8 LNM.
             screen.feed(b"\x1b[20h")
             screen.offset = 0

@@ -68,6 +68,7 @@ class Daemon:
         self.sessions = Sessions(spawners, self.events, config.daemon, config.session.scrollback_lines)
         registry = contract()
         self._end = trio.Event()
+        self._going = trio.Event()
         self._outcome = Outcome.STOPPED
         self._lag_ms = 0.0
         self.node = NodeService(
@@ -97,6 +98,8 @@ class Daemon:
             await outer.start(self.sessions.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)
+            if self.handover is not None:
+                outer.start_soon(self._watch_handover, self.handover)
             outer.start_soon(systemd.feed_watchdog)
             async with trio.open_nursery() as front_ends:
                 if self.link is not None:
@@ -137,7 +140,11 @@ class Daemon:
         self.events.block = EVENT_BLOCK
         self._save_event_number()
         for info in kept:
-            await self._restore(info, notes.get(info.sid, {}))
+            try:
+                await self._restore(info, notes.get(info.sid, {}))
+            except Exception:
+                # It stays in the keeper's hands; a daemon of another version may be able to read it.
+                log.exception("session %d of the keeper cannot be restored; the others are", info.sid)
         return sock
 
     async def _restore(self, info: Any, notes: dict[str, Any]) -> None:
@@ -193,7 +200,20 @@ class Daemon:
             )
         # Who connects from here on waits for the new daemon.
         self.server.stop_accepting()
-        self.handover.go()
+        if self.handover.go():
+            self._going.set()
+        else:
+            self.server.resume_accepting()
+            raise Unavailable("the new daemon has ended before it took over, so this one goes on", blocked_by="daemon")
+
+    async def _watch_handover(self, handover: Handover) -> None:
+        """Go on when the new daemon dies before it has taken anything; if it dies later, we have been superseded."""
+        while True:
+            await self._going.wait()
+            self._going = trio.Event()
+            await handover.wait_failed()
+            log.error("the new daemon has failed; this one goes on")
+            self.server.resume_accepting()
 
     async def _watch_superseded(self, link: KeeperLink) -> None:
         await link.superseded.wait()

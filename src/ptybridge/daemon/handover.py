@@ -37,11 +37,17 @@ class Handover:
         self._process: subprocess.Popen[bytes] | None = None
         self._from_new = -1
         self._to_new = -1
+        self._ready = False
+        self._failed = False
 
     async def prepare(self) -> str | None:
         """Start the new daemon and wait until it is verified; return what is wrong, None when it is well."""
         self.abandon()
-        self._start()
+        self._failed = False
+        try:
+            self._start()
+        except OSError as exc:
+            return f"it cannot be started: {exc}"
         with trio.move_on_after(VERIFY_SECONDS):
             await trio.lowlevel.wait_readable(self._from_new)
             said = os.read(self._from_new, 4096)
@@ -54,7 +60,11 @@ class Handover:
 
     def _start(self) -> None:
         self._from_new, report = os.pipe()
-        order, self._to_new = os.pipe()
+        try:
+            order, self._to_new = os.pipe()
+        except OSError:
+            os.close(report)
+            raise
         paths = self._config.paths
         command = [sys.executable, "-m", "ptybridge", "serve", "--detached"]
         command += ["--takeover-fds", f"{self._lock_fd},{report},{order}"]
@@ -80,16 +90,36 @@ class Handover:
             os.close(report)
             os.close(order)
 
-    def go(self) -> None:
-        """Let the new daemon take over."""
-        os.write(self._to_new, GO)
+    def go(self) -> bool:
+        """Let the new daemon take over; return whether it is still there."""
+        try:
+            os.write(self._to_new, GO)
+        except BrokenPipeError:
+            self._fail()
+            return False
+        return True
+
+    async def wait_failed(self) -> None:
+        """Wait until the new daemon has failed, if it does; one that takes over supersedes us."""
+        with trio.move_on_after(READY_SECONDS):
+            await trio.lowlevel.wait_readable(self._from_new)
+            self._ready = os.read(self._from_new, 1) == READY
+        if self._ready:
+            await trio.sleep_forever()
+        self._fail()
+
+    def _fail(self) -> None:
+        self.abandon()
+        self._failed = True
 
     def succeeded(self) -> bool:
         """Wait until the new daemon serves, or has failed. Blocking: the old one has nothing else to do then."""
+        if self._failed:
+            return False
         if self._from_new < 0:
             return True  # another daemon took over by itself, not one of ours
-        ready, _, _ = select.select([self._from_new], [], [], READY_SECONDS)
-        answer = os.read(self._from_new, 1) if ready else b""
+        ready, _, _ = select.select([self._from_new], [], [], 0 if self._ready else READY_SECONDS)
+        answer = READY if self._ready else os.read(self._from_new, 1) if ready else b""
         if answer == READY:
             if self._process is not None:
                 systemd.hand_over(self._process.pid)
@@ -107,6 +137,7 @@ class Handover:
             if fd >= 0:
                 os.close(fd)
         self._from_new = self._to_new = -1
+        self._ready = False
 
 
 class Takeover:

@@ -5,13 +5,13 @@ A Unix socket of type SEQPACKET keeps packets apart, so descriptors stay with th
 Unknown keys are ignored. A body too large for a packet travels in a memfd, the message's last descriptor.
 
     op           parameters                               answer [descriptors]
-    hello        proto: [min, max], epoch: null | n | 0   proto, keeper_version, exact, epoch, pid, generation,
-                                                          activated, sessions: [info]
+    hello        proto: [min, max], epoch: null | n | 0,  proto, keeper_version, exact, epoch, pid, generation,
+                 above                                    activated, sessions: [info]
                                                           [listener, pipe r, pipe w, journal]
     spawn        kind, argv, cwd, env, rows, cols, echo,  info, names [one for each name]
                  capacity, records, overflow
     attach       sid                                      info, names [one for each name]
-    adopt        info, names [one for each name]          info
+    adopt        info, names [one for each name], notes   info (notes: {key: data})
     room         sid                                      (`floor` has moved and `stalled` was set)
     policy       sid, overflow                            info
     kill         sid, signal                              -
@@ -27,6 +27,7 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
 *Epoch*: of the daemons that connect one is active, and only it may change anything. `hello` with `epoch: null` makes
 the sender active with a new, higher epoch; the one before is sent `superseded` and dropped. A daemon that reconnects
 names its own epoch and is refused when there has been a higher one. Epoch 0 only looks.
+`above` is the highest number of the sessions a daemon still holds for a dead keeper: new ones get higher numbers.
 *info* is `SessionInfo`. `names` say what each descriptor is: "pty", or "stdin", "stdout", "stderr"; "ring"; for pipes
 "segments"; "wake", an eventfd that counts up as the ring grows or ends, made anew for each `attach` and given up by
 the former reader; "process", a pidfd. `status` is the exit code, or minus the signal's number, or null: unknown.
@@ -49,6 +50,8 @@ OVERFLOWS: Final = ("drain", "pause")
 PACKET_BYTES = 64 << 10
 LARGE_BYTES = 64 << 20
 MAX_FDS = 16
+# Set by the receiver in a message that came without all of its descriptors, because it had none left.
+CUT_OFF: Final = "cut_off"
 
 
 class KeeperError(Exception):
@@ -61,6 +64,14 @@ class KeeperError(Exception):
     def describe(self) -> dict[str, object]:
         """Return it as the `error` of an answer."""
         return {"kind": self.kind, "text": self.text, "errno": self.errno}
+
+
+class CutOffError(OSError):
+    """A message came without all of its descriptors, because this process has none left. `body` is the message's."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        super().__init__(errno.EMFILE, os.strerror(errno.EMFILE))
+        self.body = body
 
 
 class SessionInfo(NamedTuple):
@@ -135,12 +146,19 @@ class Channel:
             message.close()
             return None
         try:
-            if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+            if flags & socket.MSG_TRUNC:
                 raise KeeperError("protocol", "a packet was cut off")
-            message.body.update(_decode(text, message.fds))
+            body = _decode(text, message.fds)
         except BaseException:
             message.close()
             raise
+        if flags & socket.MSG_CTRUNC:
+            message.close()
+            if body.get("large"):
+                raise KeeperError("protocol", "no descriptor is left for a large message")
+            message.fds.clear()
+            body[CUT_OFF] = True
+        message.body.update(body)
         return message
 
     def peer_uid(self) -> int:
@@ -183,6 +201,8 @@ def encode(body: Mapping[str, object]) -> tuple[bytes, list[int]]:
 def raise_error(body: Mapping[str, Any]) -> None:
     """Raise the KeeperError (or, of kind "os", the OSError) that an answer carries, if it does."""
     error = body.get("error")
+    if error is None and body.get(CUT_OFF):
+        raise CutOffError(dict(body))
     if error is None:
         return
     kind, text, code = str(error.get("kind")), str(error.get("text")), error.get("errno")

@@ -18,6 +18,7 @@ from ptybridge.keeper.protocol import (
     SessionInfo,
     close_all,
     describe_error,
+    raise_error,
 )
 from ptybridge.keeper.ring import create_memfd, create_segments_memfd
 from ptybridge.keeper.session import KeptSession, make_wake
@@ -103,6 +104,9 @@ class Requests:
         if version < max(low, PROTOCOL[0]):
             raise KeeperError("protocol", f"the keeper speaks {PROTOCOL}, not {[low, high]}")
         self._claim(peer, message.body.get("epoch", 0))
+        if peer.epoch:
+            # Numbers of sessions that this daemon still has to hand over.
+            keeper.next_sid = max(keeper.next_sid, int(message.body.get("above", 0)) + 1)
         body: dict[str, object] = {
             "proto": version,
             "keeper_version": __version__,
@@ -175,6 +179,7 @@ class Requests:
         return _with_descriptors(session)
 
     def _adopt(self, _peer: Peer, message: Message) -> Answer:
+        raise_error(message.body)
         info = SessionInfo.from_body(message.body["info"])
         names = message.body["names"]
         if info.sid in self._keeper.sessions or info.sid < 1:
@@ -184,6 +189,9 @@ class Requests:
         session = KeptSession(info, dict(zip(names, message.fds, strict=True)))
         message.fds.clear()
         self._keeper.add(session)
+        # In the same step: a session that its daemon does not live to describe would be nobody's.
+        for key, data in message.body.get("notes", {}).items():
+            self._keeper.notes[info.sid, str(key)] = data
         return Answer({"info": session.info()._asdict()}, [])
 
     def _room(self, _peer: Peer, message: Message) -> Answer:

@@ -34,6 +34,8 @@ class Server:
         self.connections = 0
         self._idle = trio.Event()
         self._accepting: set[trio.CancelScope] = set()
+        self._open = trio.Event()
+        self._open.set()
 
     async def serve(
         self, sock: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -42,14 +44,22 @@ class Server:
         with trio.socket.from_stdlib_socket(sock) as listener:
             async with trio.open_nursery() as nursery:
                 task_status.started()
-                with trio.CancelScope() as scope:
-                    self._accepting.add(scope)
-                    await self._accept(listener, nursery)
+                while True:
+                    await self._open.wait()
+                    with trio.CancelScope() as scope:
+                        self._accepting.add(scope)
+                        await self._accept(listener, nursery)
+                    self._accepting.discard(scope)
 
     def stop_accepting(self) -> None:
         """Leave new peers in the listener's queue; those who are here are served on."""
+        self._open = trio.Event()
         for scope in self._accepting:
             scope.cancel()
+
+    def resume_accepting(self) -> None:
+        """Undo `stop_accepting`."""
+        self._open.set()
 
     async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         while True:

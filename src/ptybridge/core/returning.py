@@ -1,0 +1,45 @@
+"""Holds a pausing session's output for the viewers it had when its daemon was lost, until they are back.
+
+Without this the first instant of a new daemon, in which nobody is attached yet, would look as if nobody wanted the
+output, and a viewer that comes back a moment later would find a gap where the program was to wait for it.
+"""
+
+import trio
+
+from ptybridge.core.transcript import Transcript
+
+# A client tries to come back all the time; one that takes longer has ended, too.
+RETURN_SECONDS = 5.0
+
+
+class Returning:
+    """The viewers that are expected. `floor` is what the transcript's writer may not overwrite for their sake."""
+
+    def __init__(self, log: Transcript) -> None:
+        self._log = log
+        self._floor = 0
+        self._expected = 0
+        self._over = trio.Event()
+
+    def expect(self, viewers: int) -> None:
+        """Wait for so many, from where the writer stood still for those before them."""
+        self._floor = max(0, self._log.ring.floor)
+        self._expected = viewers
+
+    def came(self) -> None:
+        """One more viewer is there; from now on it holds the output itself."""
+        self._expected -= 1
+        if self._expected <= 0:
+            self._over.set()
+
+    def floor(self) -> int | None:
+        """See `Transcript.add_floor`."""
+        return self._floor if self._expected > 0 else None
+
+    async def run(self) -> None:
+        """Wait for them, but not for ever."""
+        if self._expected > 0:
+            with trio.move_on_after(RETURN_SECONDS):
+                await self._over.wait()
+            self._expected = 0
+            self._log.floor_moved()
