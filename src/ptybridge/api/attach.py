@@ -34,10 +34,10 @@ class OutputEvent(Result, tag_field="type", tag="output"):
 
     data: str
     encoding: Encoding
-    stream: Stream | None
     offset: int
     next_offset: int
     lossy: bool
+    stream: Stream | None = None
 
 
 class GapEvent(Result, tag_field="type", tag="gap"):
