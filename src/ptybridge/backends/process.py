@@ -65,7 +65,8 @@ class ChildProcess:
         found = [stat for stat in _census.members(self.pid, not_older_than=not_older_than) if stat.alive]
         if self.status is not None and any(stat.pid == self.pid for stat in found):
             # The child is reaped, yet its pid is in use: the session was empty and the number belongs to another.
-            return []
+            # Or the count is from before.
+            return self.members() if not_older_than else []
         return found
 
     def signal_group(self, pgid: int, number: int) -> None:
