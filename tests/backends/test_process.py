@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import trio
 
-from ptybridge.backends import pty
+from ptybridge.backends import process, pty
 from ptybridge.backends.process import ChildProcess
 from ptybridge.core import procinfo
 from ptybridge.core.child import ChildSpec
@@ -53,6 +53,7 @@ async def test_a_member_recycled_since_it_was_listed_is_spared(
     real = procinfo.process_stat(child.pid)
     assert real is not None
     listed: ProcessStat = msgspec.structs.replace(real, start_time=real.start_time - 1)
+    monkeypatch.setattr(process, "_census", procinfo.Census())
     monkeypatch.setattr(procinfo, "processes", lambda: [listed])
     child.signal(signal.SIGKILL, whole_session=True)
     monkeypatch.undo()
@@ -62,9 +63,9 @@ async def test_a_member_recycled_since_it_was_listed_is_spared(
 async def test_a_group_of_another_session_is_not_signalled(child: pty.PtyChild) -> None:
     """S20: what the terminal claims is its foreground group is looked at first."""
     other = await pty.spawn(SLEEP)
-    process = ChildProcess(other.pid)
-    process.signal_group(child.pid, signal.SIGKILL)
-    process.close()
+    stranger = ChildProcess(other.pid)
+    stranger.signal_group(child.pid, signal.SIGKILL)
+    stranger.close()
     assert child.survivors() == [child.pid]
     other.signal(signal.SIGKILL, whole_session=False)
     assert await other.wait() == ExitStatus(signal="SIGKILL")

@@ -36,18 +36,17 @@ async def test_an_idle_reader_gets_small_chunks_without_a_task_switch(nursery: t
     nursery.start_soon(reader.wait)
     await trio.testing.wait_all_tasks_blocked()
     child.send_nowait(b"x")
-    with trio.CancelScope() as scope:
-        nursery.start_soon(child.pump, log)
+    async with trio.open_nursery() as pumping:
+        pumping.start_soon(child.pump, log)
         with trio.fail_after(PATIENCE_SECONDS):
             await log.reader(0).wait()
         assert sink.offered == [(0, b"x")]
         assert reader.offset == 1
-        scope.cancel()
+        pumping.cancel_scope.cancel()
     child.signal(9, whole_session=True)
     await child.wait()
+    await child.aclose()
     nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await child.aclose()
 
 
 async def test_a_failed_start_for_want_of_descriptors_is_typed_and_leaks_none() -> None:

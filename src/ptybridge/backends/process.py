@@ -50,15 +50,20 @@ class ChildProcess:
         return self.status
 
     def survivors(self) -> list[int]:
-        """Return the live processes of the session; one forked in the last few ms may be missing.
+        """Return the live processes of the session. Cheap while there are some, however many sessions ask.
 
-        Cheap for many sessions at once: all are counted together, and each looks after its own again.
+        All sessions are counted together now and then, and each looks after its own again. Only that nobody is left
+        takes a count of this very moment.
         """
         lately = self.members(not_older_than=_CENSUS_SECONDS)
-        now = [(old, new) for old in lately if (new := procinfo.process_stat(old.pid)) is not None]
-        if any(new.start_time != old.start_time for old, new in now):
-            return [stat.pid for stat in self.members()]  # a number was used again meanwhile
-        return [new.pid for _, new in now if new.alive]
+        found = [
+            stat.pid
+            for stat in lately
+            if (now := procinfo.process_stat(stat.pid)) is not None
+            and now.alive
+            and now.start_time == stat.start_time
+        ]
+        return found or [stat.pid for stat in self.members()]
 
     def members(self, *, not_older_than: float = 0.0) -> list[procinfo.ProcessStat]:
         """Return the live processes of the child's session; the child alone where there is no /proc."""

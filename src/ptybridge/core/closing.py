@@ -28,8 +28,9 @@ class Ended(msgspec.Struct, frozen=True):
 async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
     """End everything in the session; returns once its exit is published or nothing more can be done."""
     sent: list[str] = []
+    survivors = session.child.survivors()
     for step in LADDER:
-        if not session.child.survivors():
+        if not survivors:
             break
         if session.ending is None and not session.exited.is_set():
             session.ending = reason
@@ -37,11 +38,16 @@ async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
         if step is not signal.SIGKILL:
             session.child.signal(signal.SIGCONT, whole_session=True)
         sent.append(step.name)
-        with trio.move_on_after(KILL_SECONDS if step is signal.SIGKILL else grace):
-            while session.child.survivors():  # noqa: ASYNC110 - processes of others announce nothing
-                await trio.sleep(POLL_SECONDS)
-    survivors = session.child.survivors()
+        survivors = await _wait_until_gone(session, KILL_SECONDS if step is signal.SIGKILL else grace)
     if not survivors:
         with trio.move_on_after(KILL_SECONDS):
             await session.exited.wait()
     return Ended(sent, survivors)
+
+
+async def _wait_until_gone(session: Session, seconds: float) -> list[int]:
+    """Wait at most so long until no process is left; return those that are."""
+    deadline = trio.current_time() + seconds
+    while (survivors := session.child.survivors()) and trio.current_time() < deadline:
+        await trio.sleep(POLL_SECONDS)  # processes that are not ours announce nothing
+    return survivors
