@@ -54,6 +54,7 @@ def test_action_is_found_at_every_cut(prefix: bytes, key: bytes, action: Action)
 
 def test_prefix_twice_sends_it_once() -> None:
     assert scan(b"\x1c\x1cd", []) == (b"\x1cd", ["literal"])
+    assert scan(b"\x1c\\d", []) == (b"\x1cd", ["literal"])
     assert scan(b"\x1b[92;5u\x1b[92;5ud", []) == (b"\x1b[92;5ud", ["literal"])
     assert scan(b"\x1c\x1c\x1cd", [1, 1, 1]) == (b"\x1c", ["literal", "detach"])
 

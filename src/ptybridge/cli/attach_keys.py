@@ -71,7 +71,7 @@ def help_lines(prefix: str) -> list[str]:
     actions = {
         "d": "detach; the session goes on",
         "z": "suspend this client (fg comes back)",
-        key: "type the prefix itself",
+        "\\": "type the prefix itself (so does the prefix again)",
         "?": "this help",
     }
     lines = [f"{key}, then"]

@@ -23,7 +23,7 @@ DEFAULT_PREFIX: Final = b"\x1c"
 # What may collect between prefix and key, e.g. reports of a moving mouse, before the prefix counts as typed.
 MAX_HELD_BYTES: Final = 4096
 
-_ACTIONS: Final[dict[str, Action]] = {"d": "detach", "z": "suspend", "\x1a": "suspend", "?": "help"}
+_ACTIONS: Final[dict[str, Action]] = {"d": "detach", "z": "suspend", "\x1a": "suspend", "?": "help", "\\": "literal"}
 _PASTE_BEGIN: Final = b"\x1b[200~"
 _PASTE_END: Final = b"\x1b[201~"
 
