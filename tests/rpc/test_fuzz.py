@@ -14,17 +14,10 @@ from tests.rpc.conftest import Peer
 from ptybridge import config
 from ptybridge.api.endpoint import Channel, EventSink
 from ptybridge.api.registry import contract
-from ptybridge.core.eventlog import EventLog
-from ptybridge.core.sessions import Sessions
+from ptybridge.daemon import Daemon
 from ptybridge.errors import PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.rpc.connection import Connection
-from ptybridge.service.attach import AttachService
-from ptybridge.service.dispatcher import Dispatcher
-from ptybridge.service.follow import FollowService
-from ptybridge.service.node import NodeService
-from ptybridge.service.session import SessionService
-from ptybridge.service.terminal import TerminalService
 
 NAMES = [one.name for one in contract()]
 FIELDS = sorted({field for one in contract() for field in one.params.__struct_fields__})
@@ -55,33 +48,11 @@ lines = st.one_of(
 
 
 class Duplex:
-    """One daemon-side connection in front of a dispatcher, without descriptors; made anew for each example."""
+    """A daemon that is not running, made anew for each example: no descriptors, no programs."""
 
     def __init__(self) -> None:
-        async def no_restart() -> Any:
-            await trio.lowlevel.checkpoint()
-            raise AssertionError
-
-        sessions = Sessions({}, EventLog(), config.Daemon(), 100)
-        registry = contract()
-        node = NodeService(
-            sessions,
-            registry,
-            socket_path="/nowhere",
-            keeper=False,
-            stop=lambda: None,
-            restart=no_restart,  # never called
-            clients=lambda: 0,
-            lag=lambda: 0.0,
-        )
-        services = [
-            SessionService(sessions),
-            TerminalService(sessions),
-            FollowService(sessions),
-            AttachService(sessions),
-            node,
-        ]
-        self.dispatcher = Dispatcher(registry, services)
+        paths = config.Paths(socket="/nowhere/daemon.sock", state_dir="/nowhere", runtime_dir="/nowhere")
+        self.endpoint = Daemon(config.Config(paths=paths)).server.endpoint
         self.caller = Caller(principal="uid:0", connection_id="fuzz")
 
 
@@ -96,16 +67,16 @@ async def test_s16_every_operation_refuses_nonsense_as_its_callers_mistake(
     failure: PtybridgeError | None = None
     with trio.move_on_after(0.2):
         try:
-            answer = duplex.dispatcher.call_nowait(duplex.caller, method, raw)
+            answer = duplex.endpoint.call_nowait(duplex.caller, method, raw)
             if answer is not None:
                 return
-            kind = duplex.dispatcher.kind(method)
+            kind = duplex.endpoint.kind(method)
             if kind == "call":
-                await duplex.dispatcher.call(duplex.caller, method, raw)
+                await duplex.endpoint.call(duplex.caller, method, raw)
             elif kind == "stream":
-                await duplex.dispatcher.stream(duplex.caller, method, raw, _Nowhere())
+                await duplex.endpoint.stream(duplex.caller, method, raw, _Nowhere())
             else:
-                await duplex.dispatcher.open(duplex.caller, method, raw, _Nowhere())
+                await duplex.endpoint.open(duplex.caller, method, raw, _Nowhere())
         except PtybridgeError as exc:
             failure = exc
     if failure is not None:
@@ -141,7 +112,7 @@ async def test_s16_a_connection_survives_any_lines_cut_anywhere(sent: list[bytes
     async with trio.open_nursery() as nursery:
         server = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
         client = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        connection = Connection(server, duplex.dispatcher, duplex.caller, max_line=1 << 20, max_in_flight=100)
+        connection = Connection(server, duplex.endpoint, duplex.caller, max_line=1 << 20, max_in_flight=100)
 
         async def serve() -> None:
             async with server:
