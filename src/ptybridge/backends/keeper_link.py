@@ -178,20 +178,22 @@ class KeeperLink:
         raise_error(answers[0].body)
         return answers[0]
 
-    def post(self, op: str, **parameters: object) -> None:
+    def post(self, op: str, **parameters: object) -> bool:
         """Tell something and wait for nothing. Lost if the keeper is; it is told anew where that matters.
+
+        Returns whether it is on its way.
 
         When it returns the message is in the socket's buffer and so outlives us; the keeper always reads, so waiting
         for room is short. Packets are whole, so a post may overtake a request that waits for room.
         """
         text, large = encode({"op": op, **parameters})
         try:
-            self._post_packet(text, large)
+            return self._post_packet(text, large)
         finally:
             for fd in large:
                 os.close(fd)
 
-    def _post_packet(self, text: bytes, fds: Sequence[int]) -> None:
+    def _post_packet(self, text: bytes, fds: Sequence[int]) -> bool:
         while self._channel is not None:
             try:
                 self._channel.send_packet(text, fds)
@@ -200,11 +202,12 @@ class KeeperLink:
                 poll.register(self._channel.fileno(), select.POLLOUT)
                 if not poll.poll(POST_MILLISECONDS):
                     log.error("the keeper does not read; a message to it is lost")
-                    return
+                    return False
             except OSError:
-                return  # the reader of this connection finds out, too
+                return False  # the reader of this connection finds out, too
             else:
-                return
+                return True
+        return False
 
     async def _send(self, body: Mapping[str, object], fds: Sequence[int]) -> None:
         async with self._sending:

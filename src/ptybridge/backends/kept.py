@@ -6,7 +6,6 @@ detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really 
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Awaitable, Callable
 
@@ -17,7 +16,7 @@ from ptybridge.backends import terminal
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.pipes import BYTES_PER_RUN
 from ptybridge.backends.process import ChildProcess
-from ptybridge.backends.spawn import out_of_terminals, spawn_failed
+from ptybridge.backends.spawn import spawn_failed
 from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
 from ptybridge.core.signals import signal_name, signal_number
@@ -159,12 +158,14 @@ class KeptChild:
             await log.wait_room()
 
     def _move_floor(self, log: Transcript) -> None:
+        if self._link.superseded.is_set():
+            return  # the ring is another daemon's by now
         floor = log.floor()
         self.ring.floor = self.ring.end if floor is None else floor
         if self.ring.stalled:
             self.ring.stalled = False
-            if self._orphan_pump is None:
-                self._link.post("room", sid=self.sid)
+            if self._orphan_pump is None and not self._link.post("room", sid=self.sid):
+                self.ring.stalled = True  # for whoever is the keeper's daemon
 
     async def _pump_orphan(self, log: Transcript, pump: Pump) -> None:
         async with trio.open_nursery() as nursery:
@@ -340,11 +341,11 @@ class KeptBackend:
         except CutOffError as exc:
             # It runs, but we have no room for its terminal.
             self._link.post("forget", sid=exc.body["info"]["sid"], force=True)
-            raise _spawn_failed(spec, exc) from exc
+            raise spawn_failed(spec, exc) from exc
         except KeeperError as exc:
             raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
         except OSError as exc:
-            raise _spawn_failed(spec, exc) from exc
+            raise spawn_failed(spec, exc) from exc
         return self._child(answer)
 
     async def restore(self, info: SessionInfo) -> tuple[KeptChild, Transcript]:
@@ -355,12 +356,3 @@ class KeptBackend:
         fds = dict(zip(answer.body["names"], answer.fds, strict=True))
         child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
         return child, Transcript(child.ring, child.segments)
-
-
-def _spawn_failed(spec: ChildSpec, exc: OSError) -> SpawnFailed:
-    """Type the system's reason; ENOSPC is what opening a terminal says when there are none left: ptmx(4)."""
-    if exc.errno == errno.ENOSPC:
-        return out_of_terminals()
-    if exc.filename == spec.cwd:
-        return spawn_failed(spec.cwd, exc.errno or 0, doing="start in")
-    return spawn_failed(spec.argv[0], exc.errno or 0)

@@ -336,6 +336,9 @@ class Sessions:
     def _tick(self, nursery: trio.Nursery) -> None:
         now = trio.current_time()
         for session in self.running():
+            if session.log.ring.stalled:
+                # Normally who moves a floor says so; a daemon that was just taking its leave may have been the last.
+                session.log.floor_moved()
             silence = now - session.active_at
             self._tell_idle(session, silence)
             self._check_waiting(session, now)

@@ -23,6 +23,7 @@ from ptybridge.keeper.session import KeptSession
 GRACE_SECONDS = 10.0
 # A floor that moved at the very moment the ring was found full is noticed by looking once more.
 _SECOND_LOOK_SECONDS = 0.05
+_FURTHER_LOOKS_SECONDS = 1.0
 # A daemon that has so many messages waiting does not read any more.
 _MAX_PENDING = 20_000
 _DRAIN_STEPS = 64
@@ -194,6 +195,10 @@ class Keeper:
             session = self.sessions[sid]
             if session.ring.floor + session.ring.capacity > session.ring.end:
                 self.resume(session)
+            else:
+                # Two daemons may have been at it, one of them leaving, and the word that there is room been lost.
+                session.ring.stalled = True
+                self._second_look[sid] = now + _FURTHER_LOOKS_SECONDS
         if self._drain_at and self._drain_at <= now:
             self._drain_at = 0.0
             self._resume_all()
