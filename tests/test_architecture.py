@@ -37,7 +37,7 @@ HIDDEN_FROM_CORE = {"api", "wire"}
 # The keeper stands apart: who may import it, and which of its modules (None: all).
 KEEPER_USERS: dict[str, set[str] | None] = {
     "core": {"keeper.ring"},
-    "backends": {"keeper.ring", "keeper.segments", "keeper.pump", "keeper.protocol", "keeper.runtime"},
+    "backends": {"keeper.ring", "keeper.segments", "keeper.pump", "keeper.protocol", "keeper.runtime", "keeper.spawn"},
     "daemon": None,
     "testing": None,
 }

@@ -45,7 +45,7 @@ class TestPipes(ProgramContract):
     async def test_a_failed_start_for_want_of_descriptors_leaks_none(self) -> None:
         before = open_fds()
         seen = []
-        for free in range(12):
+        for free in range(24):
             with limited_descriptors(free):
                 try:
                     child, _ = await self.program("true")

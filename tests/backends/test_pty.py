@@ -109,7 +109,7 @@ async def test_other_threads_are_no_reason_to_warn() -> None:
 
 
 async def test_children_get_the_file_limit_the_daemon_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawn, "INHERITED_NOFILE", 200)
+    monkeypatch.setattr(spawn, "INHERITED_NOFILE", (200, spawn.INHERITED_NOFILE[1]))
     child = await pty.spawn(ChildSpec(argv=["sh", "-c", "ulimit -Sn"], cwd="/", env=ENV, size=SIZE))
     log = pty.new_transcript(TRUE)
     await child.pump(log)

@@ -103,7 +103,7 @@ def test_pipes_child_has_no_terminal_and_reads_eof_when_both_ends_are_closed(dae
         (["no-such-program"], "/", FileNotFoundError),
         ([""], "/", FileNotFoundError),
         (["/etc/passwd"], "/", PermissionError),
-        (["/etc"], "/", PermissionError),
+        (["/etc"], "/", IsADirectoryError),
         (["true"], "/no/such/directory", FileNotFoundError),
         (["true"], "/etc/passwd", NotADirectoryError),
     ],

@@ -4,16 +4,13 @@ How it works: both pipes are read into one log in order of arrival, and its segm
 from which; a stream alone is read through the index.
 """
 
-import contextlib
-import os
-import subprocess
 from typing import Final
 
 import trio
 
 from ptybridge.backends.pace import Pace
 from ptybridge.backends.process import ChildProcess
-from ptybridge.backends.spawn import find_program, quiet_fork, reset_child, spawn_failed
+from ptybridge.backends.spawn import abandon, spawn_failed, start
 from ptybridge.backends.stream import close_fd, pump, write_nowait, write_some
 from ptybridge.core.child import ChildSpec, LineMode
 from ptybridge.core.transcript import Transcript
@@ -120,55 +117,15 @@ async def spawn(spec: ChildSpec, pace: Pace | None = None) -> PipesChild:
     Raises `SpawnFailed` with the system's reason, or `OutOfDescriptors`; nothing is left behind then.
     """
     await trio.lowlevel.checkpoint()
-    program = find_program(spec.argv[0], spec.env, spec.cwd)
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-        try:
-            child_stdin, stdin = os.pipe()
-            theirs.callback(os.close, child_stdin)
-            ours.callback(os.close, stdin)
-            stdout, child_stdout = os.pipe()
-            ours.callback(os.close, stdout)
-            theirs.callback(os.close, child_stdout)
-            stderr, child_stderr = os.pipe()
-            ours.callback(os.close, stderr)
-            theirs.callback(os.close, child_stderr)
-            for fd in (stdin, stdout, stderr):
-                os.set_blocking(fd, False)
-            process = _start(spec, program, child_stdin, child_stdout, child_stderr)
-        except OSError as exc:
-            if exc.filename == spec.cwd:
-                raise spawn_failed(spec.cwd, exc.errno or 0, doing="start in") from exc
-            raise spawn_failed(spec.argv[0], exc.errno or 0) from exc
-        ours.pop_all()
-    return PipesChild(process, stdin, stdout, stderr, pace or Pace())
+    born = start("pipes", spec)
+    try:
+        process = ChildProcess(born.pid)
+    except OSError as exc:
+        abandon(born)
+        raise spawn_failed(spec, exc) from exc
+    return PipesChild(process, born.fds["stdin"], born.fds["stdout"], born.fds["stderr"], pace or Pace())
 
 
 def new_transcript(spec: ChildSpec) -> Transcript:
     """Return the log for a child of this backend."""
     return Transcript(Ring.anonymous(spec.capacity), Segments.anonymous(spec.capacity // BYTES_PER_RUN))
-
-
-def _start(spec: ChildSpec, program: str, stdin: int, stdout: int, stderr: int) -> ChildProcess:
-    # Not Trio's own: that would reap the child behind our back.
-    # preexec_fn is as safe as the fork itself, see `spawn.quiet_fork`; Popen alone leaves INT and HUP ignored.
-    with quiet_fork():
-        popen = subprocess.Popen(
-            spec.argv,
-            executable=program,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=spec.cwd,
-            env=spec.env,
-            start_new_session=True,
-            preexec_fn=reset_child,
-        )
-    try:
-        return ChildProcess(popen.pid)
-    except OSError:
-        popen.kill()
-        popen.wait()
-        raise
-    finally:
-        # The child is ours to wait for; a Popen collected without a code would warn, and reap it at its leisure.
-        popen.returncode = popen.returncode or 0

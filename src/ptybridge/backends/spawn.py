@@ -1,86 +1,64 @@
-"""What backends share in starting a program: finding it, the child's first steps, and typed failures.
-
-Everything marked "in the child" runs between fork and exec, where only the forking thread exists: no imports, no
-logging, no locks.
-"""
+"""Starting a program from the daemon itself, with the keeper's own code, and typed failures for both ways."""
 
 import contextlib
 import errno
 import os
 import resource
 import signal
-import stat
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
+from ptybridge.core.child import ChildSpec
 from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
+from ptybridge.keeper.spawn import Born, Program, spawn_pipes, spawn_pty
+from ptybridge.model import Backend
 
-# As execvp(3) does when PATH is unset.
-_DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # The daemon may raise its own limit; programs that use select(2) break above 1024, so children get the first one.
-INHERITED_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+INHERITED_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
-def find_program(name: str, env: Mapping[str, str], cwd: str) -> str:
-    """Return the path to execute, found as the child would find it: on its own PATH, from its own directory.
-
-    Raises `SpawnFailed` if nothing is there or it is not executable. Does not checkpoint.
-    """
-    if "/" in name:
-        candidates = [os.path.join(cwd, name)]
-    else:
-        folders = env.get("PATH", _DEFAULT_PATH).split(os.pathsep)
-        candidates = [os.path.join(cwd, folder, name) for folder in folders]
-    reason = errno.ENOENT
-    for path in candidates:
-        try:
-            mode = os.stat(path).st_mode
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
-                reason = exc.errno or errno.EACCES
-            continue
-        if stat.S_ISDIR(mode):
-            reason = errno.EISDIR if "/" in name else reason
-        elif os.access(path, os.X_OK):
-            return path
-        else:
-            reason = errno.EACCES
-    raise spawn_failed(name, reason)
+def start(kind: Backend, spec: ChildSpec) -> Born:
+    """Start a program; blocks for the milliseconds a fork takes. Raises `SpawnFailed` and its kinds."""
+    program = Program(spec.argv, spec.cwd, spec.env, INHERITED_NOFILE)
+    try:
+        with quiet_fork():
+            if kind == "pty":
+                return spawn_pty(program, spec.size.rows, spec.size.cols, echo=spec.echo)
+            return spawn_pipes(program)
+    except OSError as exc:
+        raise spawn_failed(spec, exc) from exc
+    except ValueError as exc:
+        raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc}") from exc
 
 
-def spawn_failed(what: str, number: int, *, doing: str = "run") -> SpawnFailed:
-    """Return the error for the system's reason `number`; `what` is the program or the directory."""
+def abandon(born: Born) -> None:
+    """Take back a child that cannot be looked after."""
+    for fd in born.fds.values():
+        os.close(fd)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(born.pid, signal.SIGKILL)
+    os.waitpid(born.pid, 0)
+
+
+def spawn_failed(spec: ChildSpec, exc: OSError) -> SpawnFailed:
+    """Type the system's reason."""
+    number = exc.errno or errno.EAGAIN
+    if number == errno.ENOSPC:  # what opening a terminal says when there is none left: ptmx(4)
+        return OutOfTerminals("the system has no terminal left", errno=number)
+    doing, what = ("start in", spec.cwd) if exc.filename == spec.cwd else ("run", spec.argv[0])
     message = f"cannot {doing} {what}: {os.strerror(number)}"
     if number in (errno.EMFILE, errno.ENFILE):
         return OutOfDescriptors(message, errno=number)
     return SpawnFailed(message, errno=number)
 
 
-def out_of_terminals() -> OutOfTerminals:
-    """Return the error for a system that has no pty left."""
-    return OutOfTerminals("the system has no terminal left", errno=errno.ENOSPC)
-
-
 @contextlib.contextmanager
 def quiet_fork() -> Iterator[None]:
     """Hide Python 3.12's warning about forking beside threads, which turned into an error would lose a live child.
 
-    What it warns of does not happen to us: the child takes no lock before exec (see the module's docstring).
+    What it warns of does not happen to us: the child takes no lock before exec.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*multi-threaded.*", category=DeprecationWarning)
         yield
-
-
-def reset_child() -> None:
-    """In the child: undo what it would inherit from the daemon over exec: signal handling, mask, file limit."""
-    # Ignored signals survive exec. Python itself ignores PIPE and XFSZ; a daemon may ignore INT and HUP.
-    for number in signal.valid_signals():
-        # KILL and STOP have no handler to set.
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft > INHERITED_NOFILE:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (INHERITED_NOFILE, hard))

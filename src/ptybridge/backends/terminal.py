@@ -16,20 +16,8 @@ from ptybridge.model import WindowSize
 
 # asm-generic/ioctls.h: open the child's side of a pty without a path, so that no mount namespace matters.
 _TIOCGPTPEER: Final = getattr(termios, "TIOCGPTPEER", 0x5441)
-# asm-generic/termbits.h: erase whole UTF-8 characters in line mode; Python's termios has no name for it.
-_IUTF8: Final = getattr(termios, "IUTF8", 0o40000)
-_IFLAG: Final = 0
 _LFLAG: Final = 3
 _CC: Final = 6
-
-
-def prepare(fd: int, *, echo: bool) -> None:
-    """Give the terminal `fd` the mode a session starts in: cooked, UTF-8, with or without echo."""
-    mode = termios.tcgetattr(fd)
-    mode[_IFLAG] |= _IUTF8
-    if not echo:
-        mode[_LFLAG] &= ~(termios.ECHO | termios.ECHONL)
-    termios.tcsetattr(fd, termios.TCSANOW, mode)
 
 
 def set_size(fd: int, size: WindowSize) -> None:

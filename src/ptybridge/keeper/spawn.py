@@ -12,12 +12,19 @@ import os
 import resource
 import signal
 import stat
+import termios
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, NoReturn
 
 from ptyprocess import PtyProcess
 
 from ptybridge.keeper.protocol import close_all
+
+# Locals of ptyprocess and the pty module that hold descriptors when a fork fails.
+_FORGOTTEN = ("exec_err_pipe_read", "exec_err_pipe_write", "master_fd", "slave_fd")
+# asm-generic/termbits.h; Python's termios has no name for it.
+_IUTF8 = 0o40000
 
 
 class Program(NamedTuple):
@@ -42,7 +49,6 @@ def spawn_pty(program: Program, rows: int, cols: int, *, echo: bool = True) -> B
     Blocks for the milliseconds until it is executed. Raises OSError, with the reason of the failure as its errno.
     """
     path = find_program(program)
-    spare = _next_descriptors()
     keeper = os.getpid()
     _Newborn.latest = None
     try:
@@ -50,16 +56,16 @@ def spawn_pty(program: Program, rows: int, cols: int, *, echo: bool = True) -> B
             [path],
             env=dict(program.env),
             echo=echo,
-            preexec_fn=lambda: _become(path, program),
+            preexec_fn=lambda: _become(path, program, terminal=True),
             dimensions=(rows, cols),
         )
     except BaseException as error:
         if os.getpid() != keeper:
             os._exit(os.EX_OSERR)  # the forked half, where ptyprocess did not expect an error
-        _clean_up(spare)
-        if not isinstance(error, Exception):
-            raise
-        raise _reason(error, program) from error
+        # Before descriptors become free again, which might hide the reason.
+        reason = _reason(error, program) if isinstance(error, Exception) else error
+        _clean_up(error)
+        raise reason from error
     try:
         fd = fcntl.fcntl(born.fd, fcntl.F_DUPFD_CLOEXEC, 3)  # forkpty's own descriptor is inheritable
     finally:
@@ -119,7 +125,7 @@ def find_program(program: Program) -> str:
                 return path
             failure = errno.EACCES
         elif os.path.isdir(path) and "/" in name:
-            failure = errno.EACCES
+            failure = errno.EISDIR
     raise OSError(failure, os.strerror(failure), name)
 
 
@@ -140,22 +146,22 @@ class _Newborn(PtyProcess):
         pass
 
 
-def _next_descriptors() -> tuple[int, int]:
-    """Return the two numbers the next pipe will get: `PtyProcess.spawn` leaks its own when it cannot fork."""
-    fds = os.pipe2(os.O_CLOEXEC)
-    close_all(fds)
-    return fds
-
-
-def _clean_up(spare: tuple[int, int]) -> None:
+def _clean_up(error: BaseException) -> None:
+    """Undo what `PtyProcess.spawn` leaves behind when it fails."""
     born, _Newborn.latest = _Newborn.latest, None
-    if born is None:
-        for fd in spare:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-    else:
+    if born is not None:
         os.close(born.fd)
         os.waitpid(born.pid, 0)
+        return
+    # Neither it nor the pty module closes what it has opened when it cannot fork, so take it from their frames.
+    close_all(
+        {
+            frame.f_locals[name]
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            for name in _FORGOTTEN
+            if name in frame.f_locals
+        }
+    )
 
 
 def _reason(error: Exception, program: Program) -> OSError:
@@ -164,9 +170,19 @@ def _reason(error: Exception, program: Program) -> OSError:
         code, _, name = str(error).partition(" ")
         if code.isdecimal():
             return OSError(int(code), os.strerror(int(code)), name)
-    if isinstance(error, OSError) and error.errno:
-        return error
+    if isinstance(error, OSError):
+        return error if error.errno else _why_no_terminal()
     return OSError(errno.EAGAIN, f"could not start {program.argv[0]}: {error}")
+
+
+def _why_no_terminal() -> OSError:
+    """The pty module says "out of pty devices" whatever the reason was; trying again tells. ENOSPC as in ptmx(4)."""
+    try:
+        close_all(os.openpty())
+    except OSError as reason:
+        if reason.errno:
+            return reason
+    return OSError(errno.ENOSPC, "the system has no terminal left")
 
 
 def _start_in_child(path: str, program: Program, stdio: tuple[int, int, int], report: int) -> NoReturn:
@@ -188,10 +204,12 @@ def _start_in_child(path: str, program: Program, stdio: tuple[int, int, int], re
         os._exit(os.EX_OSERR)
 
 
-def _become(path: str, program: Program) -> None:
+def _become(path: str, program: Program, *, terminal: bool = False) -> None:
     """Turn this forked process into the child. Returns only by raising ValueError("errno name")."""
     name = path
     try:
+        if terminal:
+            _use_utf8()
         for number in signal.valid_signals():
             if signal.getsignal(number) is signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
@@ -204,6 +222,13 @@ def _become(path: str, program: Program) -> None:
         os.execve(path, list(program.argv), dict(program.env))
     except OSError as error:
         raise ValueError(f"{error.errno} {name}") from error
+
+
+def _use_utf8() -> None:
+    """Let line mode erase whole characters: termios(3) IUTF8, which a new terminal does not have."""
+    mode = termios.tcgetattr(0)
+    mode[0] |= _IUTF8
+    termios.tcsetattr(0, termios.TCSANOW, mode)
 
 
 def _drop_oom_protection() -> None:

@@ -100,6 +100,8 @@ class _Attached:
                 nursery.start_soon(self._until_leaving, nursery.cancel_scope)
                 nursery.start_soon(self._receive, nursery.cancel_scope)
                 await self._send()
+                if not self.leaving.is_set():
+                    self._end("closed" if session.exit_reason == "closed" else "exited", "")
                 nursery.cancel_scope.cancel()
             if self.leaving.is_set():
                 with trio.move_on_after(1):

@@ -213,7 +213,11 @@ class ProgramContract(ChildContract):
             for number, handler in before.items():
                 signal.signal(number, handler)
         await child.finish()
-        assert [line.split()[1] for line in child.output().splitlines()] == [b"0" * 16] * 2
+        # The C library keeps signals 32 and 33 to itself: its posix_spawn, with which this process may have been
+        # started, ignores them, and nobody can set them back.
+        internal = 1 << 31 | 1 << 32
+        found = [int(line.split()[1], 16) & ~internal for line in child.output().splitlines()]
+        assert found == [0, 0]
 
     @pytest.mark.parametrize(
         ("argv", "cwd", "reason"),
