@@ -60,6 +60,7 @@ async def test_the_answer_then_the_screen_then_what_follows(client: Client) -> N
         ended = await link.next_of(frames.Exited)
         assert (ended.exit_code, ended.exit_signal, ended.exit_reason, ended.output_closed) == (3, None, "exited", True)
         assert ended.end_offset == (await client.call(session.GET, session_id=session_id)).end_offset
+        assert await link.next_of(frames.Detached) == frames.Detached("exited")
         with pytest.raises(EOFError):
             await link.next()
 
