@@ -7,6 +7,7 @@ which makes the old one let go, restores the sessions and says "ready". If the n
 which has been waiting, takes the sessions back.
 """
 
+import contextlib
 import os
 import select
 import subprocess
@@ -158,7 +159,8 @@ class Takeover:
 
     def verified(self) -> bool:
         """Say that all is well, and wait for the word to go; False when the old daemon does not want any more."""
-        os.write(self._report_fd, VERIFIED)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._report_fd, VERIFIED)
         return os.read(self._order_fd, 1) == GO
 
     def failed(self, message: str) -> None:
@@ -167,6 +169,7 @@ class Takeover:
 
     def ready(self) -> None:
         """Say that clients are being served."""
-        os.write(self._report_fd, READY)
+        with contextlib.suppress(BrokenPipeError):  # the old one has been killed meanwhile
+            os.write(self._report_fd, READY)
         os.close(self._report_fd)
         os.close(self._order_fd)
