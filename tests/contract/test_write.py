@@ -187,8 +187,10 @@ async def test_keys_are_pressed_in_order(client: Client) -> None:
     session_id = await shell(client)
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=[*"echo abX", "backspace", *"c", "enter"])
     await until(client, session_id, "abc\r\n")
+    await until(client, session_id, "ready> ")
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=["up", "enter"])
-    await until(client, session_id, "abc\r\n")
+    await until(client, session_id, "echo abc\r\nabc\r\n")
+    await until(client, session_id, "ready> ")
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=["ctrl-d"])
     await exited(client, session_id)
 
