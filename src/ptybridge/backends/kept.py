@@ -346,7 +346,12 @@ class KeptBackend:
             raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
         except OSError as exc:
             raise spawn_failed(spec, exc) from exc
-        return self._child(answer)
+        try:
+            return self._child(answer)
+        except OSError as exc:
+            # Mapping its memory takes descriptors, too.
+            self._link.post("forget", sid=answer.body["info"]["sid"], force=True)
+            raise spawn_failed(spec, exc) from exc
 
     async def restore(self, info: SessionInfo) -> tuple[KeptChild, Transcript]:
         """Take up a session the keeper has kept."""
@@ -354,5 +359,9 @@ class KeptBackend:
 
     def _child(self, answer: Message) -> tuple[KeptChild, Transcript]:
         fds = dict(zip(answer.body["names"], answer.fds, strict=True))
-        child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
+        try:
+            child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
+        except OSError:
+            answer.close()
+            raise
         return child, Transcript(child.ring, child.segments)

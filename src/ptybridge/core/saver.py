@@ -23,6 +23,7 @@ class Saver:
         self._notebook = notebook
         self._screen = screen
         self._whole = screen is None
+        self._counted = 0
         self._capacity = session.log.ring.capacity
         if notebook is not None:
             notebook.on_lost = self.everything
@@ -59,6 +60,11 @@ class Saver:
         if self.active and not self._whole and self._session.follower.screen.offset == self._session.log.end:
             self._save_screen(None)
 
+    def keep_count(self) -> None:
+        """Write down how much input there has been, if it has changed; called now and then, not for every keystroke."""
+        if self._counted != self._session.input.accepted_bytes:
+            self.record()
+
     def _save_screen(self, scrollback_lines: int | None) -> None:
         screen = self._session.follower.screen
         follower = self._session.follower
@@ -88,6 +94,7 @@ class Saver:
         if not self.active:
             return
         session = self._session
+        self._counted = session.input.accepted_bytes
         labels, limits = session.labels, session.limits
         sizes = [(offset, size.rows, size.cols) for offset, size in session.sizes.since(self._resizes_saved)]
         first_resize = session.sizes.count - len(sizes)

@@ -246,7 +246,7 @@ class Sessions:
             screen.offset = 0
         return screen
 
-    async def _supervise(self, session: Session, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _supervise(self, session: Session, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128
         try:
             await session.run(task_status=task_status)
         except Exception:
@@ -339,6 +339,7 @@ class Sessions:
             if session.log.ring.stalled:
                 # Normally who moves a floor says so; a daemon that was just taking its leave may have been the last.
                 session.log.floor_moved()
+            session.saver.keep_count()
             silence = now - session.active_at
             self._tell_idle(session, silence)
             self._check_waiting(session, now)

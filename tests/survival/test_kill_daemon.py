@@ -1,0 +1,53 @@
+"""`kill -9` of the daemon at random moments, under full-speed output."""
+
+import os
+import random
+import time
+
+import pytest
+from tests.survival.follower import Follower
+from tests.survival.harness import PATIENCE_SECONDS, Node, generate
+
+CYCLES = int(os.environ.get("PTYBRIDGE_TEST_KILLS", "300"))
+
+
+def killed_many_times(node: Node, kind: str, cycles: int, seed: int) -> Follower:
+    chance = random.Random(seed)
+    node.fork()
+    command = generate(0, 1) if kind == "pty" else generate(0, 1, 2)
+    session = node.create(command, backend=kind, overflow="pause", echo=False, max_output_bytes=1 << 20)
+    follower = Follower(node.socket, session)
+    follower.start()
+    follower.attached.wait(PATIENCE_SECONDS)
+    node.call("session.write", session_id=session, data="g")
+    follower.wait_past(0)
+    for _ in range(cycles):
+        # Short delays hit the start and the restoring of sessions.
+        time.sleep(chance.uniform(0, 0.15))
+        node.kill()
+        follower.check()
+        node.fork()
+    before = follower.offset
+    follower.wait_past(before)
+    follower.stop()
+    return follower
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", ["pty", "pipes"])
+def test_r15_soak_ten_thousand_kills(node: Node, kind: str) -> None:
+    killed_many_times(node, kind, 5000, seed=2)
+
+
+@pytest.mark.parametrize("kind", ["pty", "pipes"])
+@pytest.mark.timeout(300)
+def test_r15_a_killed_daemon_loses_and_doubles_nothing(node: Node, kind: str) -> None:
+    cycles = CYCLES if kind == "pty" else CYCLES * 2 // 3
+    follower = killed_many_times(node, kind, cycles, seed=CYCLES)
+    resumed = sorted(follower.resumed)
+    print(
+        f"{kind}: {cycles} kills, {follower.connections} connections, {follower.offset >> 20} MiB, resumed "
+        f"p50 {resumed[len(resumed) // 2] * 1000:.0f} p99 {resumed[len(resumed) * 99 // 100] * 1000:.0f} ms"
+    )
+    assert follower.connections > cycles // 8
