@@ -12,6 +12,9 @@ from ptybridge import config
 from ptybridge.api import session, terminal
 from ptybridge.daemon import Daemon
 
+# Most of a short session's life is waiting, so many at once take hardly longer than one.
+WORKERS = 20
+
 
 @pytest.fixture
 def settings() -> config.Daemon:
@@ -82,8 +85,8 @@ async def many_spawns(local: LocalClient, count: int) -> None:
     await several(2, "pipes")
     before = _descriptors()
     async with trio.open_nursery() as nursery:
-        for worker in range(4):
-            nursery.start_soon(several, count // 4, ("pty", "pipes")[worker % 2])
+        for worker in range(WORKERS):
+            nursery.start_soon(several, count // WORKERS, ("pty", "pipes")[worker % 2])
     assert _descriptors() == before
     assert _children() == []
 
