@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from pathlib import Path
 
 import trio
@@ -18,6 +19,8 @@ import trio
 from ptybridge.errors import AlreadyRunning, UnsafePath
 
 BACKLOG = 512
+# A client that looks whether there is a daemon may have the lock for an instant.
+LOCK_PATIENCE_SECONDS = 0.2
 # struct ucred: pid, uid, gid; unix(7).
 _UCRED = struct.Struct("3i")
 
@@ -69,13 +72,21 @@ class SocketLock:
             if exc.errno == errno.ELOOP:
                 raise UnsafePath(f"{path}.lock is a symbolic link") from exc
             raise
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        while not self._try():
+            if time.monotonic() > deadline:
+                os.close(self.fd)
+                raise AlreadyRunning(
+                    f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
+                )
+            time.sleep(LOCK_PATIENCE_SECONDS / 20)
+
+    def _try(self) -> bool:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            os.close(self.fd)
-            raise AlreadyRunning(
-                f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
-            ) from exc
+        except BlockingIOError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let another daemon have the path."""

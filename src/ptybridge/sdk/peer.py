@@ -5,6 +5,7 @@ what we send. So the path is looked at without following links before connecting
 listens at the other end, which no path can forge.
 """
 
+import fcntl
 import os
 import socket
 import stat
@@ -79,17 +80,22 @@ def is_served(path: str) -> bool:
     """Tell whether a daemon is there to accept what has connected to `path`.
 
     The keeper goes on listening when its daemon has ended, so that nobody is turned away during a restart; only the
-    daemon's lock on `<path>.lock` tells that there is none. It is looked up in /proc/locks (proc_locks(5)), because
-    trying it would make a daemon fail that starts just then.
+    daemon's lock on `<path>.lock` tells that there is none. It is looked up in /proc/locks (proc_locks(5)) first,
+    because trying it keeps a daemon that starts just then waiting for a moment. But in a container that list has no
+    lock whose first owner has exited, as a daemon's has that has handed over.
     """
     if not os.path.exists(os.path.join(os.path.dirname(path), KEEPER_SOCKET)):
         return True
     try:
-        inode = os.stat(path + ".lock").st_ino
-        with open("/proc/locks") as locks:
-            return any("FLOCK" in line and f":{inode} " in line for line in locks)
+        with open(path + ".lock") as lock:
+            inode = os.fstat(lock.fileno()).st_ino
+            with open("/proc/locks") as locks:
+                if any("FLOCK" in line and f":{inode} " in line for line in locks):
+                    return True
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
+    return False
 
 
 def check_peer(sock: socket.socket, path: str) -> None:

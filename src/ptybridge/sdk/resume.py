@@ -230,12 +230,14 @@ class ResumingStream(Generic[R]):
 
     def take(self) -> list[Any]:
         """Return the events that are there, waiting only while the daemon is away."""
-        try:
-            found = self._stream.take()
-        except ConnectionLost:
-            self._resume()
-            return []
-        return [one for event in found for one in self._place.pass_on(event)]
+        while True:
+            try:
+                found = self._stream.take()
+            except ConnectionLost:
+                # What came along with the new opening is not to be seen on the descriptor any more: take again.
+                self._resume()
+            else:
+                return [one for event in found for one in self._place.pass_on(event)]
 
     def fileno(self) -> int:
         """Return the descriptor to wait for before `take`; it changes when the stream is resumed."""
