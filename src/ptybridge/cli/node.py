@@ -73,11 +73,18 @@ def _facts(info: NodeInfo, health: NodeHealth) -> list[tuple[str, str]]:
         ("machine", f"{info.user}@{info.hostname} ({info.platform})"),
         ("sessions", f"{info.sessions_running} running, {info.sessions - info.sessions_running} exited"),
         ("clients", str(info.clients)),
-        ("keeper", "yes, sessions outlive the daemon" if info.keeper else "no, sessions end with the daemon"),
+        ("keeper", _keeper(info)),
         ("open files", f"{health.open_files} of {health.open_files_limit}"),
         ("loop lag", f"{health.loop_lag_ms:.1f} ms"),
         *[("problem", problem) for problem in health.problems],
     ]
+
+
+def _keeper(info: NodeInfo) -> str:
+    if not info.keeper:
+        return "no, sessions end with the daemon"
+    pid = f"pid {info.keeper_pid}, version {info.keeper_version}, " if info.keeper_pid else ""
+    return f"{pid}sessions outlive the daemon"
 
 
 @command("stop", example="ptybridge stop")
@@ -87,21 +94,18 @@ def stop_command(app: App) -> int:
     That no daemon runs is no error.
     """
     try:
-        connection = app.reconnect()
-    except DaemonUnreachable as exc:
-        if not exc.data.get("kept"):
-            if app.json:
-                app.emit({"stopped": False})
-            else:
-                print("no daemon is running")
-            return 0
-        # Sessions without a daemon: only one can end them.
-        connection = app.connect()
+        connection = running_daemon(app)
+    except DaemonUnreachable:
+        if app.json:
+            app.emit({"stopped": False})
+        else:
+            print("no daemon is running")
+        return 0
     with connection:
         info = connection.call(INFO, GetInfo(), ANSWER_SECONDS)
         process = _watch(info.pid)
         connection.call(SHUTDOWN, Shutdown(), ANSWER_SECONDS)
-        _wait_for_end(connection)
+        wait_for_end(connection)
     if process is not None:
         _wait_for_exit(process)
     if app.json:
@@ -124,7 +128,7 @@ def restart_command(app: App, yes: bool) -> int:
 
     Asks first when that ends running sessions.
     """
-    with app.reconnect() as connection:
+    with running_daemon(app) as connection:
         info = connection.call(INFO, GetInfo(), ANSWER_SECONDS)
         if info.sessions_running and not info.keeper and not yes:
             question = f"This ends {_count(info.sessions_running)}. Restart the daemon?"
@@ -132,8 +136,8 @@ def restart_command(app: App, yes: bool) -> int:
                 raise click.UsageError(f"{question} Say so with --yes")
             click.confirm(question, abort=True, err=True)
         answer = connection.call(RESTART, Restart(), ANSWER_SECONDS)
-        _wait_for_end(connection)
-    fresh = _wait_for_successor(app, info.started_at_ms)
+        wait_for_end(connection)
+    fresh = wait_for_successor(app, info.started_at_ms)
     if app.json:
         app.emit(
             {"pid": fresh.pid, "version": fresh.version, "sessions_kept": answer.sessions_kept,
@@ -144,7 +148,17 @@ def restart_command(app: App, yes: bool) -> int:
     return 0
 
 
-def _wait_for_end(connection: Connection) -> None:
+def running_daemon(app: App) -> Connection:
+    """Connect to the daemon that runs. Starts one only where sessions are kept and nobody serves them."""
+    try:
+        return app.reconnect()
+    except DaemonUnreachable as exc:
+        if not exc.data.get("kept"):
+            raise
+        return app.connect()
+
+
+def wait_for_end(connection: Connection) -> None:
     """Wait until the daemon closes the connection."""
     try:
         while True:
@@ -153,7 +167,8 @@ def _wait_for_end(connection: Connection) -> None:
         pass
 
 
-def _wait_for_successor(app: App, started_before_ms: int) -> NodeInfo:
+def wait_for_successor(app: App, started_before_ms: int) -> NodeInfo:
+    """Wait for a daemon that is not the one started then."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         try:

@@ -50,6 +50,9 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "status": ("node", "Show whether the daemon runs and is well."),
         "restart": ("node", "Replace the daemon by a fresh one."),
         "stop": ("node", "Stop the daemon."),
+        "upgrade": ("upgrade", "Bring daemon and keeper to the installed version."),
+        "service": ("service", "Let systemd run the daemon and the keeper."),
+        "doctor": ("doctor", "Look for what is wrong, and say what to do."),
     },
     "Other": {
         "call": ("call", "Call any operation."),

@@ -57,7 +57,7 @@ def serve_command(
     if daemonize and os.fork():
         # The starter waits for us only; the daemon is nobody's child.
         os._exit(0)
-    quiet = detached or daemonize
+    quiet = detached or daemonize or service
     if no_keeper or service:
         app.flags["daemon.keeper"] = service
     # A daemon started from within a session is not part of that session.
@@ -107,7 +107,8 @@ def _serve(
         with_shell=with_shell,
         announce=(lambda line: None) if quiet else announce,
         ready_fd=ready_fd,
-        foreground=not quiet,
+        # A service's warnings belong in the journal, too.
+        foreground=service or not quiet,
         takeover=takeover,
         start_keeper=not service,
     )

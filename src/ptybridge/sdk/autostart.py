@@ -44,6 +44,10 @@ def ensure_daemon(config: Config, *, announce: Callable[[str], None]) -> Connect
         if not config.daemon.autostart:
             exc.hint = "start one with `ptybridge serve`, or leave out --no-autostart"
             raise
+    from ptybridge.sdk import service  # only on the way to a daemon that has to be started
+
+    if service.start(path, START_SECONDS):
+        return _connect_to_winner(path)
     try:
         pid = start_daemon(config, os.environ)
     except AlreadyRunning:
