@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.contract.endpoints import PATIENCE_SECONDS, BlockingClient, Client, LocalClient, SocketClient
+from tests.contract.endpoints import PATIENCE_SECONDS, Client
+from tests.contract.local_endpoint import LocalClient
+from tests.contract.remote_endpoints import BlockingClient, SocketClient
 
 from ptybridge import config
 from ptybridge.api import node

@@ -4,7 +4,8 @@ import os
 import stat
 
 import pytest
-from tests.contract.endpoints import Client, LocalClient
+from tests.contract.endpoints import Client
+from tests.contract.local_endpoint import LocalClient
 from tests.contract.programs import PATIENCE_MS, exited, output, raw_cat, script, start, until
 
 from ptybridge.api import session, terminal

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import trio
-from tests.contract.endpoints import LocalClient
+from tests.contract.local_endpoint import LocalClient
 from tests.contract.programs import PATIENCE_MS, exited, output, start, until
 
 from ptybridge import config

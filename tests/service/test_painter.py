@@ -38,10 +38,9 @@ def test_a_viewers_keys_are_encoded_as_the_program_expects() -> None:
     screen, viewer, painter = make()
     screen.feed(b"\x1b[?1h\x1b[?2004h\x1b[?1000h")
     viewer.feed(painter.paint(VIEWER)[1])
-    assert viewer.modes.application_cursor
-    assert viewer.modes.bracketed_paste
-    assert not viewer.modes.mouse
+    modes = viewer.modes
+    assert (modes.application_cursor, modes.bracketed_paste, modes.mouse) == (True, True, False)
     screen.feed(b"\x1b[?1l\x1b[?2004l")
     viewer.feed(painter.paint(VIEWER)[1])
-    assert not viewer.modes.application_cursor
-    assert not viewer.modes.bracketed_paste
+    modes = viewer.modes
+    assert (modes.application_cursor, modes.bracketed_paste) == (False, False)

@@ -27,7 +27,9 @@ def warm_up() -> None:
     from ptybridge.core.screen import Screen
     from ptybridge.model import WindowSize
 
-    Screen(WindowSize(2, 2)).feed(b"x")  # loads the emulator's library
+    screen = Screen(WindowSize(2, 2))
+    screen.feed(b"x")
+    screen.capture()  # the first one in a process parses C declarations, which takes longer than a whole start
 
 
 def run() -> None:

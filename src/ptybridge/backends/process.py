@@ -59,9 +59,7 @@ class ChildProcess:
         found = [
             stat.pid
             for stat in lately
-            if (now := procinfo.process_stat(stat.pid)) is not None
-            and now.alive
-            and now.start_time == stat.start_time
+            if (now := procinfo.process_stat(stat.pid)) is not None and now.alive and now.start_time == stat.start_time
         ]
         return found or [stat.pid for stat in self.members()]
 

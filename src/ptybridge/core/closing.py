@@ -48,6 +48,6 @@ async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
 async def _wait_until_gone(session: Session, seconds: float) -> list[int]:
     """Wait at most so long until no process is left; return those that are."""
     deadline = trio.current_time() + seconds
-    while (survivors := session.child.survivors()) and trio.current_time() < deadline:
+    while (survivors := session.child.survivors()) and trio.current_time() < deadline:  # noqa: ASYNC110
         await trio.sleep(POLL_SECONDS)  # processes that are not ours announce nothing
     return survivors

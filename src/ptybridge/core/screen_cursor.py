@@ -78,7 +78,7 @@ def place(saved: Saved) -> bytes:
 def undo(saved: Saved) -> bytes:
     """Take back everything of `place` but the position."""
     origin = b"\x1b[?6l" if saved.origin else b""
-    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b"\x1b[0\"q\x1b[0m"
+    return origin + (_PLAIN_CHARSETS if saved.charsets else b"") + b'\x1b[0"q\x1b[0m'
 
 
 def wrapping_cell(emulator: Emulator, frame: Frame, cursor: CursorState) -> bytes:

@@ -63,8 +63,10 @@ def spawn_pty(program: Program, rows: int, cols: int, *, echo: bool = True) -> B
         if os.getpid() != keeper:
             os._exit(os.EX_OSERR)  # the forked half, where ptyprocess did not expect an error
         # Before descriptors become free again, which might hide the reason.
-        reason = _reason(error, program) if isinstance(error, Exception) else error
+        reason = _reason(error, program) if isinstance(error, Exception) else None
         _clean_up(error)
+        if reason is None:
+            raise
         raise reason from error
     try:
         fd = fcntl.fcntl(born.fd, fcntl.F_DUPFD_CLOEXEC, 3)  # forkpty's own descriptor is inheritable
