@@ -180,8 +180,7 @@ def connect(path: str) -> Channel:
     channel = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
     try:
         channel.socket.connect(path)
-        # Root listens for a keeper that the system's service manager has still to start.
-        if channel.peer_uid() not in (os.getuid(), 0):
+        if channel.peer_uid() != os.getuid():
             raise KeeperError("protocol", f"the keeper at {path} belongs to another user")
     except BaseException:
         channel.close()

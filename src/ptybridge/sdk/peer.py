@@ -99,13 +99,10 @@ def is_served(path: str) -> bool:
 
 
 def check_peer(sock: socket.socket, path: str) -> None:
-    """Raise `UnsafePath` unless the process that listens at the other end is this user's.
-
-    Root may, too: the system's service manager listens for a keeper that has not started yet, and could do anything.
-    """
+    """Raise `UnsafePath` unless the process that listens at the other end is this user's."""
     if hasattr(socket, "SO_PEERCRED"):
         _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     else:
         _, uid = struct.unpack_from("2I", sock.getsockopt(0, 1, _XUCRED_BYTES))
-    if uid not in {os.geteuid(), 0}:
+    if uid != os.geteuid():
         raise UnsafePath(f"the daemon on {path} belongs to another user (uid {uid}); nothing was sent to it")
