@@ -56,16 +56,19 @@ def test_without_scrollback_nothing_is_kept() -> None:
 
 
 def test_cursor_modes_and_title() -> None:
-    screen = make(
-        b"\x1b[3;7H\x1b[?25l\x1b[?1h\x1b=\x1b[?2004h\x1b[?1003h\x1b[?1004h\x1b[20h\x1b]2;hi\x07\x1b[?1049h"
-    )
+    screen = make(b"\x1b[3;7H\x1b[?25l\x1b[?1h\x1b=\x1b[?2004h\x1b[?1003h\x1b[?1004h\x1b[20h\x1b]2;hi\x07\x1b[?1049h")
     assert screen.cursor == (2, 6, False)
     assert screen.title == "hi"
     assert screen.alternate
     screen.feed(b"\x1b[>5u")
     assert screen.modes == ScreenModes(
-        application_cursor=True, application_keypad=True, bracketed_paste=True, mouse=True, focus=True,
-        kitty_flags=5, newline_mode=True,
+        application_cursor=True,
+        application_keypad=True,
+        bracketed_paste=True,
+        mouse=True,
+        focus=True,
+        kitty_flags=5,
+        newline_mode=True,
     )
 
 

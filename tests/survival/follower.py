@@ -62,7 +62,7 @@ class Follower(threading.Thread):
         try:
             while not self._over.is_set() and self.exit is None:
                 self._follow_once()
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: ASYNC103 - handed to whoever joins
             self.failure = failure
 
     def stop(self) -> None:

@@ -82,6 +82,11 @@ class Zygote:
         )
         assert self._answer() == "ready"
 
+    @property
+    def pid(self) -> int:
+        """The process's own."""
+        return self._process.pid
+
     def start(self, log: Path) -> int:
         return int(self._ask(f"start {log}"))
 
@@ -278,9 +283,21 @@ class Node:
         paths = [self.state / "daemon.log", self.output, self.state / "keeper.log"]
         return "".join(path.read_text(errors="replace") for path in paths if path.exists())
 
+    def _successors(self) -> list[int]:
+        """Daemons of this directory that other daemons have started; each has the socket's path from its starter."""
+        found = []
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if f"PTYBRIDGE_SOCKET={self.socket}".encode() in environment and alive(int(pid)):
+                    found.append(int(pid))
+        return [pid for pid in found if self._zygote is None or pid != self._zygote.pid]
+
     def close(self) -> None:
         """End everything that was started here."""
         for pid in list(self._started):
+            self.kill(pid)
+        for pid in self._successors():
             self.kill(pid)
         with contextlib.suppress(OSError):
             body = self.look()

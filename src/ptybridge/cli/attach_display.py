@@ -99,10 +99,7 @@ class Display:
 
     def overlay(self, lines: list[str]) -> None:
         """Write lines over the top left corner. A redraw must follow."""
-        text = b"".join(
-            b"\x1b[%d;1H\x1b[0;7m %s \x1b[0m" % (row, _encode(line))
-            for row, line in enumerate(lines, 1)
-        )
+        text = b"".join(b"\x1b[%d;1H\x1b[0;7m %s \x1b[0m" % (row, _encode(line)) for row, line in enumerate(lines, 1))
         # Without the modes, or the mouse would send reports that look like keys.
         self._add(RESET_PICTURE + b"\x1b[?7l\x1b[?25l" + text + b"\x1b[?7h")
 

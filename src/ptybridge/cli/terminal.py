@@ -64,8 +64,12 @@ RESET_PICTURE: Final = (
     + b"\x1b[?25h\x1b[0 q"
 )
 # What distorts drawing, without the modes that shape input: for pictures painted by position.
-RESET_DRAWING: Final = b"\x18\x1b\\" + SAVE_CURSOR + b"\x1b[?69l\x1b[?6l\x1b[r" + RESTORE_CURSOR + (
-    b"\x1b[4l\x0f\x1b(B\x1b)B\x1b]8;;\x1b\\\x1b[0m"
+RESET_DRAWING: Final = (
+    b"\x18\x1b\\"
+    + SAVE_CURSOR
+    + b"\x1b[?69l\x1b[?6l\x1b[r"
+    + RESTORE_CURSOR
+    + (b"\x1b[4l\x0f\x1b(B\x1b)B\x1b]8;;\x1b\\\x1b[0m")
 )
 # For a terminal that is given back: also the title it had before.
 RESET_SEQUENCE: Final = RESET_PICTURE + POP_TITLE

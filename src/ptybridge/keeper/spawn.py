@@ -67,7 +67,7 @@ def spawn_pty(program: Program, rows: int, cols: int, *, echo: bool = True) -> B
         _clean_up(error)
         if reason is None:
             raise
-        raise reason from error
+        raise reason from error  # noqa: ASYNC104 - no Cancelled gets here
     try:
         fd = fcntl.fcntl(born.fd, fcntl.F_DUPFD_CLOEXEC, 3)  # forkpty's own descriptor is inheritable
     finally:
