@@ -108,9 +108,18 @@ def settled(pid: int) -> list[str] | None:
 
 
 def wait_files(pid: int, counted: dict[str, list[str]]) -> None:
-    """Wait until a process has the descriptors it had the first time."""
+    """Wait until a process has the descriptors it had the first time.
+
+    Rings are left out: those of closed sessions are unmapped when the collector gets to it.
+    """
     first = counted.setdefault("files", eventually(lambda: settled(pid), "constant descriptors"))
-    eventually(lambda: open_files(pid) == first, "the same descriptors as before", 5)
+
+    def constant() -> bool:
+        now = [name for name in open_files(pid) if "-ring" not in name]
+        return now == [name for name in first if "-ring" not in name]
+
+    eventually(constant, "the same descriptors as before", 5)
+    assert sum("-ring" in name for name in open_files(pid)) <= 4 + 4
 
 
 def look_aside(node: Node) -> None:
@@ -200,7 +209,6 @@ BROKEN = {
 CLAIMING = [
     "ends once it has claimed the keeper",
     "ends while it restores",
-    "raises while it takes up",
     "ends before it is ready",
 ]
 
