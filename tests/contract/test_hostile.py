@@ -83,7 +83,6 @@ async def test_s19_the_terminals_mode_is_never_changed(client: Client) -> None:
     assert mode() == before
 
 
-@pytest.mark.xfail(reason="the pumps take the first EIO for the end of output: backends/stream.py, keeper/pump.py")
 async def test_r03_output_of_a_terminal_that_was_closed_in_between_is_not_lost(client: Client) -> None:
     """While nobody has the terminal open, reading it is an error that must not be taken for the end."""
     text = "exec </dev/null >/dev/null 2>&1; sleep 0.2; echo back >/dev/tty; exec sleep 0.1"

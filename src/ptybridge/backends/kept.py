@@ -27,6 +27,8 @@ from ptybridge.keeper.pump import Flow, Pump, State
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.model import Backend, ExitStatus, WindowSize
 
+# How often to look, in the keeper's place, whether a program has opened its terminal again.
+REOPEN_SECONDS = 0.1
 _OUTPUTS = {"pty": ("pty",), "pipes": ("stdout", "stderr")}
 
 
@@ -104,6 +106,7 @@ class KeptChild:
         self._mode = trio.CancelScope()
         self._changed = trio.Event()
         self._pumping = trio.Lock()
+        self.flow.reopens = info.kind == "pty" and not info.exited
         if info.exited:
             self._process.note_exit(info.status)
         link.children[self.sid] = self
@@ -179,7 +182,9 @@ class KeptChild:
             self._tell(log)
             if progress.state is State.ENDED:
                 return
-            if progress.state is State.EMPTY:
+            if progress.state is State.HUNG_UP:
+                await trio.sleep(REOPEN_SECONDS)
+            elif progress.state is State.EMPTY:
                 await trio.lowlevel.wait_readable(self.flow.outputs[stream])
             elif progress.state is State.FULL:
                 await log.wait_room()
@@ -190,6 +195,7 @@ class KeptChild:
 
     def exited(self, status: int | None) -> None:
         """The keeper reports the exit."""
+        self.flow.reopens = False
         self._process.note_exit(status)
 
     def orphan(self, pump: Pump) -> None:

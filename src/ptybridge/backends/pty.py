@@ -17,6 +17,8 @@ from ptybridge.model import Backend, ExitStatus, WindowSize
 
 # The line discipline's buffer (N_TTY_BUF_SIZE): no read from a terminal delivers more.
 _READ_BYTES: Final = 4096
+# How often to look whether a program that has closed its terminal has opened it again.
+_REOPEN_SECONDS: Final = 0.1
 
 
 class PtyChild:
@@ -34,9 +36,15 @@ class PtyChild:
 
     async def pump(self, log: Transcript) -> None:
         """Move output into `log` until the last process has closed the terminal."""
-        await pump(self._pty_fd, log, want=_READ_BYTES, pace=self._pace, session=self)
+        await pump(self._pty_fd, log, want=_READ_BYTES, pace=self._pace, session=self, reopens=self._may_reopen)
         # Linux goes on accepting input for a terminal that nobody can read any more.
         self._ended = True
+
+    async def _may_reopen(self) -> bool:
+        """Nobody has the terminal open, but as long as the program runs it may open it again as /dev/tty."""
+        with trio.move_on_after(_REOPEN_SECONDS):
+            await self._process.wait()
+        return self._process.status is None
 
     async def send_some(self, data: memoryview) -> int:
         """Write what fits, waiting for room."""

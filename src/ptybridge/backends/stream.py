@@ -7,6 +7,7 @@ read and waiting before each read halves the throughput. Bytes go straight from 
 import errno
 import os
 import select
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -15,11 +16,25 @@ from ptybridge.core.transcript import INLINE_BYTES, Transcript
 from ptybridge.errors import InputClosed
 
 
+async def never() -> bool:
+    """For outputs that cannot come back."""
+    return False
+
+
 async def pump(
-    fd: int, log: Transcript, *, want: int, pace: Pace, session: object, stream: int = 0, turn: trio.Lock | None = None
+    fd: int,
+    log: Transcript,
+    *,
+    want: int,
+    pace: Pace,
+    session: object,
+    stream: int = 0,
+    turn: trio.Lock | None = None,
+    reopens: Callable[[], Awaitable[bool]] = never,
 ) -> None:
     """Move what `fd` delivers into `log` until its end. Cancellable at any time without losing a byte.
 
+    `reopens` is asked at the end of a terminal's output; after it has waited a while it says whether to look again.
     `want` is how much to ask for in one read: that much of the oldest output is given up as soon as the ring is full,
     so it should not exceed what one read can deliver. `session` is how `pace` knows us. Pumps into the same log share
     a `turn` for waiting until there is room, because a transcript wakes one writer only.
@@ -45,6 +60,8 @@ async def pump(
                 # everything it wrote was read: tty_ioctl(4).
                 if exc.errno != errno.EIO:
                     raise
+                if await reopens():
+                    break
                 count = 0
             if count == 0:
                 await trio.lowlevel.checkpoint()

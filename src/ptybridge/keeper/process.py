@@ -27,6 +27,9 @@ _FURTHER_LOOKS_SECONDS = 1.0
 # A daemon that has so many messages waiting does not read any more.
 _MAX_PENDING = 20_000
 _DRAIN_STEPS = 64
+# How soon and how rarely to look whether a program has opened its terminal again.
+_REOPEN_SECONDS = 0.05
+_REOPEN_MOST_SECONDS = 1.0
 
 
 class Peer:
@@ -59,6 +62,7 @@ class Keeper:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._second_look: dict[int, float] = {}
+        self._reopening: dict[int, tuple[float, float]] = {}
         self._drain_at: float | None = None
         self._spare = os.dup(lock_fd)
         control.setblocking(False)
@@ -101,6 +105,7 @@ class Keeper:
         """Forget a session and its notes. A child that still runs is reaped when it exits."""
         del self.sessions[session.sid]
         self._second_look.pop(session.sid, None)
+        self._reopening.pop(session.sid, None)
         for place in [place for place in self.notes if place[0] == session.sid]:
             del self.notes[place]
         for fd in (*session.flow.outputs, session.fds["process"]):
@@ -133,8 +138,15 @@ class Keeper:
             for fd in flow.outputs:
                 self.unwatch(fd)
             self._second_look[session.sid] = time.monotonic() + _SECOND_LOOK_SECONDS
+        elif progress.state is State.HUNG_UP:
+            # Watched, it would be reported again and again; so look now and then, ever more rarely.
+            self.unwatch(flow.outputs[stream])
+            delay = min(2 * self._reopening.get(session.sid, (0.0, _REOPEN_SECONDS / 2))[1], _REOPEN_MOST_SECONDS)
+            self._reopening[session.sid] = time.monotonic() + delay, delay
         elif progress.state is State.ENDED:
             self.unwatch(flow.outputs[stream])
+        if progress.size and progress.state is not State.HUNG_UP:
+            self._reopening.pop(session.sid, None)
         if progress.size or progress.state is State.ENDED:
             session.wake()
         return progress
@@ -146,6 +158,9 @@ class Keeper:
             self._epoll.modify(pidfd, 0)
             return
         self.unwatch(pidfd)
+        session.flow.reopens = False
+        self._reopening.pop(session.sid, None)
+        self.resume(session)  # what hung up is looked at a last time
         for stream, fd in enumerate(session.flow.outputs):
             steps = 0
             while fd in self._callbacks and steps < _DRAIN_STEPS and self._pump(session, stream).state is State.MORE:
@@ -183,13 +198,17 @@ class Keeper:
             self.resume(session)
 
     def _timeout(self) -> float:
-        moments = list(self._second_look.values())
+        moments = [*self._second_look.values(), *(moment for moment, _ in self._reopening.values())]
         if self._drain_at:
             moments.append(self._drain_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else -1
 
     def _look_at_clock(self) -> None:
-        now = time.monotonic() if self._second_look or self._drain_at else 0.0
+        now = time.monotonic() if self._second_look or self._reopening or self._drain_at else 0.0
+        for sid in [sid for sid, (moment, _) in self._reopening.items() if moment <= now]:
+            # Kept with its delay, which grows if there is still nobody: the next step tells.
+            self._reopening[sid] = now + _REOPEN_MOST_SECONDS, self._reopening[sid][1]
+            self.resume(self.sessions[sid])
         for sid in [sid for sid, moment in self._second_look.items() if moment <= now]:
             del self._second_look[sid]
             session = self.sessions[sid]

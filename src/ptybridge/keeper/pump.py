@@ -46,6 +46,7 @@ class State(enum.Enum):
     MORE = "more"  # there may be more at once
     EMPTY = "empty"  # wait until the output is readable
     FULL = "full"  # wait until the ring's floor has moved
+    HUNG_UP = "hung up"  # nobody has the terminal open; the program may open it again as /dev/tty
     ENDED = "ended"  # this output is closed
 
 
@@ -60,10 +61,11 @@ class Flow:
     """One session as the pump sees it. Owns nothing; the descriptors must be non-blocking.
 
     `number` is the session's, above 0 and unique among those that share a journal. `outputs` is the terminal, or
-    stdout and stderr, which then need `segments`. With `pauses` the ring's floor is heeded.
+    stdout and stderr, which then need `segments`. With `pauses` the ring's floor is heeded. `reopens` is for a
+    terminal whose program still runs: then that nobody has it open is not its end.
     """
 
-    __slots__ = ("number", "open", "outputs", "pauses", "ring", "segments")
+    __slots__ = ("number", "open", "outputs", "pauses", "reopens", "ring", "segments")
 
     def __init__(
         self, number: int, outputs: list[int], ring: Ring, segments: Segments | None = None, *, pauses: bool = False
@@ -75,6 +77,7 @@ class Flow:
         self.ring = ring
         self.segments = segments
         self.pauses = pauses
+        self.reopens = False
         self.open = [not ring.eof] * len(outputs)
 
 
@@ -254,6 +257,8 @@ def _publish(flow: Flow, stream: int, begin: int, size: int) -> None:
 
 
 def _progress(flow: Flow, stream: int, size: int, state: State) -> Progress:
+    if state is State.ENDED and flow.reopens:
+        return Progress(size, State.HUNG_UP)
     if state is State.ENDED:
         flow.open[stream] = False
         if not any(flow.open):

@@ -43,6 +43,7 @@ class KeptSession:
         self.ring = Ring.from_fd(fds["ring"])
         self.segments = Segments.from_fd(fds["segments"]) if "segments" in fds else None
         self.flow = Flow(self.sid, [fds[name] for name in _OUTPUTS[info.kind]], self.ring, self.segments)
+        self.flow.reopens = info.kind == "pty" and not info.exited
 
     @property
     def names(self) -> list[str]:
