@@ -259,6 +259,11 @@ def test_r15_kills_during_hand_over(node: Node, victim: str) -> None:
             wait_gone_or_serves(node, new)
             if not alive(new):
                 node.start()
+        else:
+            # Killed before it was ready, the old one takes the sessions back; after that, there is none left.
+            wait_gone_or_serves(node, old)
+            if not alive(old):
+                node.start()
         follower.check()
         node.wait_serving()
         thread.join(PATIENCE_SECONDS)
