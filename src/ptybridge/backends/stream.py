@@ -18,6 +18,7 @@ from ptybridge.errors import InputClosed
 
 async def never() -> bool:
     """For outputs that cannot come back."""
+    await trio.lowlevel.checkpoint()
     return False
 
 
