@@ -95,10 +95,11 @@ def test_killed_daemons_lose_and_double_nothing(keeper: KeeperProcess, connect_d
         assert acked >= reach
     last = connect_daemon(keeper)
     kept = last.attach(1)
-    last.call("policy", sid=1, overflow="drain")
+    # Before anything is drained.
     found, data = kept.ring.read(acked, 1000)
     assert found == acked  # the floor was heeded while nobody was there
     assert data == expected(acked, len(data))
+    last.call("policy", sid=1, overflow="drain")
     eventually(lambda: kept.ring.eof)
     check(kept, "pty", total)
 
