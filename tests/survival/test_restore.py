@@ -222,18 +222,30 @@ def test_r08_a_picture_survives_a_ring_that_wrapped_many_times(node: Node, how: 
     node.kill()
 
 
-def test_many_changes_of_size_are_made_again_in_their_places(node: Node) -> None:
+@pytest.mark.parametrize(
+    "width",
+    [
+        9,
+        pytest.param(
+            150,
+            marks=pytest.mark.xfail(
+                strict=False, reason="a snapshot does not tell which rows were one line, so widths after it join none"
+            ),
+        ),
+    ],
+    ids=["short lines", "wrapped lines"],
+)
+def test_many_changes_of_size_are_made_again_in_their_places(node: Node, width: int) -> None:
     node.fork()
     session = node.create(["cat"], rows=24, cols=80, echo=True)
     chance = random.Random(8)
     for number in range(400):
         if number % 40 == 0:
             node.call(
-                # Too short to wrap: a snapshot does not tell which rows were one line, so later widths join them not.
                 "session.prompt",
                 session_id=session,
-                data="x" * 9,
-                until=[{"pattern": "x{9}", "regex": True}],
+                data="x" * width,
+                until=[{"pattern": f"x{{{width}}}", "regex": True}],
             )
         node.call("session.resize", session_id=session, rows=chance.randrange(3, 50), cols=chance.randrange(10, 150))
     node.call("session.resize", session_id=session, rows=24, cols=80)
