@@ -244,6 +244,12 @@ class VersionMismatch(PtybridgeError):
     rpc_code, http_status = -32018, 426
 
 
+class NotInstalled(PtybridgeError):
+    """An optional part of ptybridge is not installed."""
+
+    rpc_code, http_status = -32019, 501
+
+
 class InternalError(PtybridgeError):
     """A defect in ptybridge; the log has the traceback."""
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
-from ptybridge.api import attach
 from ptybridge.api.operation import Operation
 from ptybridge.api.registry import contract
 from ptybridge.wire import attach as frames
@@ -40,9 +39,9 @@ class Stream(Protocol):
 
 
 class Link:
-    """An attachment: frames both ways over whatever carries bytes."""
+    """A channel, in most cases an attachment: frames both ways over whatever carries bytes."""
 
-    def __init__(self, opened: attach.AttachedResult, first: bytes = b"") -> None:
+    def __init__(self, opened: Any, first: bytes = b"") -> None:
         self.opened = opened
         self.buffer = frames.FrameBuffer()
         self.ready: list[frames.Frame] = self.buffer.feed(first)
@@ -113,6 +112,10 @@ class Client(Protocol):
 
     def stream(self, operation: Operation[Any, Any], **params: Any) -> AbstractAsyncContextManager[Stream]:
         """Open a stream, which is cancelled at the end of the block."""
+        ...
+
+    def channel(self, operation: Operation[Any, Any], **params: Any) -> AbstractAsyncContextManager[Link]:
+        """Open a channel; the connection is cut at the end of the block."""
         ...
 
     def attach(self, **params: Any) -> AbstractAsyncContextManager[Link]:

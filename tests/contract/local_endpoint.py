@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -77,12 +77,12 @@ class LocalClient:
             raise stream.error
 
     @asynccontextmanager
-    async def attach(self, **params: Any) -> AsyncIterator[Link]:
+    async def channel(self, operation: Operation[Any, Any], **params: Any) -> AsyncIterator[Link]:
         channel = _MemoryChannel()
 
         async def run() -> None:
             try:
-                await self._endpoint.open(self.caller, attach.ATTACH.name, raw_params(params), channel)
+                await self._endpoint.open(self.caller, operation.name, raw_params(params), channel)
             except PtybridgeError as exc:
                 channel.error = exc
             except trio.BrokenResourceError:
@@ -100,6 +100,9 @@ class LocalClient:
                 raise AssertionError("the channel was not opened and gave no reason")
         if channel.answer is None and channel.error is not None:
             raise channel.error
+
+    def attach(self, **params: Any) -> AbstractAsyncContextManager[Link]:
+        return self.channel(attach.ATTACH, **params)
 
     async def aclose(self) -> None:
         pass

@@ -3,7 +3,7 @@
 import math
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import Any, Union
 
@@ -109,9 +109,9 @@ class SocketClient:
                     await self._exchange("rpc.cancel", {"id": stream.request_id})
 
     @asynccontextmanager
-    async def attach(self, **params: Any) -> AsyncIterator[Link]:
+    async def channel(self, operation: Operation[Any, Any], **params: Any) -> AsyncIterator[Link]:
         async with await trio.open_unix_socket(self._path) as stream:
-            await stream.send_all(jsonrpc.encode_request(1, attach.ATTACH.name, params))
+            await stream.send_all(jsonrpc.encode_request(1, operation.name, params))
             data = b""
             with trio.fail_after(PATIENCE_SECONDS):
                 while b"\n" not in data:
@@ -122,7 +122,10 @@ class SocketClient:
             _, outcome = jsonrpc.decode_response(line)
             if isinstance(outcome, PtybridgeError):
                 raise outcome
-            yield _SocketLink(msgspec.json.decode(outcome, type=attach.AttachedResult), rest, stream)
+            yield _SocketLink(msgspec.json.decode(outcome, type=operation.result), rest, stream)
+
+    def attach(self, **params: Any) -> AbstractAsyncContextManager[Link]:
+        return self.channel(attach.ATTACH, **params)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -157,7 +160,7 @@ class _SocketStream:
 
 
 class _SocketLink(Link):
-    def __init__(self, opened: attach.AttachedResult, first: bytes, stream: trio.SocketStream) -> None:
+    def __init__(self, opened: Any, first: bytes, stream: trio.SocketStream) -> None:
         super().__init__(opened, first)
         self._stream = stream
 
@@ -212,15 +215,18 @@ class BlockingClient:
             connection.close()
 
     @asynccontextmanager
-    async def attach(self, **params: Any) -> AsyncIterator[Link]:
+    async def channel(self, operation: Operation[Any, Any], **params: Any) -> AsyncIterator[Link]:
         connection = await trio.to_thread.run_sync(blocking.connect, self._path)
         try:
-            struct = unchecked(attach.ATTACH.params, params)
-            answer, sock, first = await trio.to_thread.run_sync(connection.open, attach.ATTACH, struct)
+            struct = unchecked(operation.params, params)
+            answer, sock, first = await trio.to_thread.run_sync(connection.open, operation, struct)
             sock.setblocking(False)
             yield _BlockingLink(answer, first, sock)
         finally:
             connection.close()
+
+    def attach(self, **params: Any) -> AbstractAsyncContextManager[Link]:
+        return self.channel(attach.ATTACH, **params)
 
     async def aclose(self) -> None:
         self._connection.close()
@@ -247,7 +253,7 @@ class _BlockingStream:
 
 
 class _BlockingLink(Link):
-    def __init__(self, opened: attach.AttachedResult, first: bytes, sock: socket.socket) -> None:
+    def __init__(self, opened: Any, first: bytes, sock: socket.socket) -> None:
         super().__init__(opened, first)
         self._sock = sock
 

@@ -27,10 +27,12 @@ from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.daemon import systemd
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
 from ptybridge.errors import Unavailable
+from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
 from ptybridge.service.attach import AttachService
 from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.follow import FollowService
+from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
@@ -81,14 +83,19 @@ class Daemon:
             clients=lambda: self.server.connections,
             lag=lambda: self._lag_ms,
         )
+        mcp = McpService()
         services = [
             SessionService(self.sessions),
             TerminalService(self.sessions),
             FollowService(self.sessions),
             AttachService(self.sessions),
+            mcp,
             self.node,
         ]
-        self.server = Server(Dispatcher(registry, services), config.daemon)
+        endpoint = Dispatcher(registry, services)
+        self._mcp = McpFront(endpoint)
+        mcp.speak = self._mcp.speak
+        self.server = Server(endpoint, config.daemon)
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -107,6 +114,7 @@ class Daemon:
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
                 await ready()
+                outer.start_soon(self._mcp.warm)
                 gc.freeze()  # what start-up made lives as long as the process
                 await self._end.wait()
                 if self._outcome in {Outcome.STOPPED, Outcome.DETACHED}:
