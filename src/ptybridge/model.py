@@ -51,7 +51,8 @@ class ExitStatus(msgspec.Struct, frozen=True):
 class Caller(Value):
     """Who makes a call: the authenticated principal, what it may do, and which connection it came through.
 
-    `client_id` is a name the client gave itself, never a proof. `connection_id` is ours and unique.
+    `client_id` is a name the client gave itself, never a proof. `connection_id` is ours and unique. `profile` says
+    what kind of client it is: None for people and scripts, "mcp" for AI agents; sessions they make are labelled so.
     """
 
     principal: str
@@ -59,6 +60,7 @@ class Caller(Value):
     scopes: frozenset[str] = frozenset({"*"})
     client_id: str | None = None
     pid: int | None = None
+    profile: str | None = None
 
 
 # -- events -------------------------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ class SessionInfo(Result):
     linger_ms: int
     input_bytes_per_second: int | None
     output_bytes_per_second: int | None
+    keep_ms: int | None = None
+    profile: str | None = None
 
 
 class Create(Params):
@@ -116,8 +118,10 @@ class Create(Params):
     `command`: a string runs as `$SHELL -c`, a list as it is, without one the user's shell starts.
     `env`: variables set by name over the daemon's clean base; null unsets one.
     `caller_env`: the caller's own environment, below `env`; what must not be inherited (LD_* and such) is left out.
-    `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on.
+    `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on. Live are
+    attachments, followers, waits for a pattern, and who has read from a position of its own within 10 s.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
+    `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
     """
 
     command: str | list[str] | None = None
@@ -141,14 +145,17 @@ class Create(Params):
     input_bytes_per_second: Rate | None = None
     output_bytes_per_second: Rate | None = None
     client_id: ClientId | None = None
+    keep_ms: Milliseconds | None = None
 
 
 class List(Params):
-    """List sessions, oldest first; filters narrow the list."""
+    """List sessions, oldest first; filters narrow the list. `profile` is the kind of client that made them ("mcp")."""
 
     owner: Label | None = None
     tag: Label | None = None
     state: SessionState | None = None
+    name: Label | None = None
+    profile: Label | None = None
 
 
 class Sessions(Result):
@@ -158,9 +165,10 @@ class Sessions(Result):
 
 
 class Get(Params):
-    """Tell everything about a session."""
+    """Tell everything about a session. `detailed` false spares the look at its processes (`foreground`)."""
 
     session_id: SessionId
+    detailed: bool = True
 
 
 class Resize(Params):
@@ -209,6 +217,7 @@ class Update(Params):
     max_runtime_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
     input_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     output_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
+    keep_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Close(Params):

@@ -53,6 +53,7 @@ class Read(Params):
 
     `timeout_ms` 0 (default) answers at once, else waits until there is something. `stream` picks one of a pipes
     session's streams; `offset` then counts in that stream. Never raises for an old offset: `missed_bytes` tells.
+    `max_chars` cuts a text after so many characters.
     """
 
     session_id: SessionId
@@ -62,6 +63,7 @@ class Read(Params):
     encoding: Encoding = "text"
     stream: Stream | None = None
     client_id: ClientId | None = None
+    max_chars: Annotated[int, msgspec.Meta(ge=1, le=16 << 20)] | None = None
 
 
 class Output(Result):

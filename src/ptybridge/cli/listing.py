@@ -22,14 +22,17 @@ from ptybridge.cli.targets import find_id, target_argument
 @click.option("--exited", "state", flag_value="exited", help="Only exited ones.")
 @click.option("--owner", metavar="O", help="Only those with this owner.")
 @click.option("--tag", metavar="T", help="Only those with this tag.")
+@click.option("--profile", metavar="P", help="Only those made by this kind of client, such as mcp.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the ids, one a line.")
-def ls_command(app: App, state: str | None, owner: str | None, tag: str | None, quiet: bool) -> None:
+def ls_command(
+    app: App, state: str | None, owner: str | None, tag: str | None, profile: str | None, quiet: bool
+) -> None:
     """List the sessions, oldest first.
 
     Exited sessions stay in the list for a day, so that their output and status can still be read.
     With --json the list is an array of session objects.
     """
-    wanted = List(owner=owner, tag=tag, state=state)  # type: ignore[arg-type]  # one of two flag values
+    wanted = List(owner=owner, tag=tag, state=state, profile=profile)  # type: ignore[arg-type]  # one of two flag values
     sessions = app.call(LIST, wanted).sessions
     if app.json:
         app.emit(sessions)
@@ -72,12 +75,14 @@ def _facts(session: SessionInfo) -> list[tuple[str, str]]:
         ("backend", session.backend),
         ("owner", session.owner or ""),
         ("created by", session.created_by),
+        ("profile", session.profile or ""),
         ("tags", ", ".join(session.tags)),
         ("access", session.access),
         ("created", f"{output.clock(session.created_at_ms)} ({output.ago(session.created_at_ms)} ago)"),
         ("last active", f"{output.ago(session.last_active_at_ms)} ago"),
         ("output", _output_sentence(session)),
         ("input", output.size(session.bytes_written)),
+        ("kept", "" if session.keep_ms is None else f"{output.duration(session.keep_ms)} after its exit"),
         ("idle limit", _limit(session.idle_timeout_ms)),
         ("runtime limit", _limit(session.max_runtime_ms)),
         ("clients", ", ".join(f"{one.client_id} ({one.mode}, {one.cols}x{one.rows})" for one in session.clients)),

@@ -55,6 +55,8 @@ class Record(msgspec.Struct, kw_only=True):
     accepted_bytes: int
     exit_reason: ExitReason | None = None
     exited_at_ms: int | None = None
+    keep: float | None = None
+    profile: str | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
 

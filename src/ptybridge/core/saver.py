@@ -116,6 +116,8 @@ class Saver:
                 linger=limits.linger,
                 input_rate=limits.input_rate,
                 output_rate=limits.output_rate,
+                keep=limits.keep,
+                profile=labels.profile,
                 policy=session.attachments.policy,
                 first_size=(session.first_size.rows, session.first_size.cols),
                 sizes=sizes,

@@ -19,6 +19,7 @@ from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
 from ptybridge.core.memory import SavedScreen
+from ptybridge.core.polling import PollingReaders
 from ptybridge.core.ratelimit import OutputDelay
 from ptybridge.core.returning import Returning
 from ptybridge.core.saver import Saver
@@ -52,12 +53,13 @@ KEPT_POSITIONS = 1024
 
 
 class Labels(msgspec.Struct, kw_only=True):
-    """What clients call a session and may change."""
+    """What clients call a session and may change; `profile`, the kind of client that made it, stays."""
 
     name: str | None = None
     owner: str | None = None
     tags: list[str] = []
     access: Access = "admin"
+    profile: str | None = None
 
 
 class Limits(msgspec.Struct, kw_only=True):
@@ -69,6 +71,7 @@ class Limits(msgspec.Struct, kw_only=True):
     linger: float = 0.5
     input_rate: int | None = None
     output_rate: int | None = None
+    keep: float | None = None
 
 
 class Session:
@@ -122,6 +125,7 @@ class Session:
         self.repaint: set[Callable[[], None]] = set()
         self.saver = Saver(self, child.notebook, saved_screen)
         self.returning = Returning(transcript)
+        self.polling = PollingReaders(transcript, self.position)
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
         self._scope = trio.CancelScope()
@@ -146,6 +150,11 @@ class Session:
         """Trio's time of the last input or output."""
         return max(self.log.grew_at, self.input.written_at)
 
+    @property
+    def used_at(self) -> float:
+        """Trio's time of the last input, output or read from a position; looking at its state is no use."""
+        return max(self.active_at, self.polling.read_at)
+
     def position(self, key: tuple[str, ...]) -> int:
         """Return where this reader stands: at the start of what is kept if it is new."""
         return self.positions.get(key, self.log.start)
@@ -159,6 +168,7 @@ class Session:
             oldest = next(iter(self.positions))
             del self.positions[oldest]
             self.saver.position(oldest, None)
+        self.polling.read(key)
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -168,6 +178,7 @@ class Session:
         self.log.add_floor(self._viewers_floor)
         self.log.add_floor(self.saver.floor)
         self.log.add_floor(self.returning.floor)
+        self.log.add_floor(self._polling_floor)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -358,6 +369,9 @@ class Session:
         if self.limits.overflow != "pause":
             return None
         return min((one.acked_offset for one in self.attachments), default=None)
+
+    def _polling_floor(self) -> int | None:
+        return self.polling.floor() if self.limits.overflow == "pause" else None
 
     # -- the screen's side effects --------------------------------------------------------------------------
 

@@ -173,7 +173,9 @@ class Sessions:
             command=record.command,
             cwd=record.cwd,
             policy=record.policy,
-            labels=Labels(name=record.name, owner=record.owner, tags=record.tags, access=record.access),
+            labels=Labels(
+                name=record.name, owner=record.owner, tags=record.tags, access=record.access, profile=record.profile
+            ),
             limits=Limits(
                 overflow=record.overflow,
                 idle_timeout=record.idle_timeout,
@@ -181,6 +183,7 @@ class Sessions:
                 linger=record.linger,
                 input_rate=record.input_rate,
                 output_rate=record.output_rate,
+                keep=record.keep,
             ),
             created_by=record.created_by,
             saved_screen=saved,
@@ -339,6 +342,7 @@ class Sessions:
             if session.log.ring.stalled:
                 # Normally who moves a floor says so; a daemon that was just taking its leave may have been the last.
                 session.log.floor_moved()
+            session.polling.forget_old(now)
             session.saver.keep_count()
             silence = now - session.active_at
             self._tell_idle(session, silence)
@@ -351,10 +355,14 @@ class Sessions:
             if limits.max_runtime is not None and now - session.started_at >= limits.max_runtime:
                 session.ending = "timeout"
                 nursery.start_soon(self._end_quietly, session, "timeout")
-            elif limits.idle_timeout is not None and silence >= limits.idle_timeout and not len(session.attachments):
+            elif limits.idle_timeout is not None and self._unused(session, now) >= limits.idle_timeout:
                 session.ending = "idle"
                 nursery.start_soon(self._end_quietly, session, "idle")
         self._forget_old(nursery)
+
+    def _unused(self, session: Session, now: float) -> float:
+        """For how long nobody has used the session; 0 while somebody is attached."""
+        return 0.0 if len(session.attachments) else now - session.used_at
 
     async def _end_quietly(self, session: Session, reason: ExitReason) -> None:
         await closing.end(session, reason, 1.5)
@@ -391,9 +399,15 @@ class Sessions:
         exited = sorted(
             (one for one in self._by_id.values() if one.state == "exited"), key=lambda one: one.exited_at_ms or 0
         )
-        oldest_kept = now_ms() - self.limits.exited_retention_ms
         surplus = len(exited) - self.limits.max_exited_sessions
         for at, session in enumerate(exited):
-            old = at < surplus or (session.exited_at_ms or 0) < oldest_kept
+            old = at < surplus or self._kept_long_enough(session)
             if old and len(session.attachments) == 0 and session.output_closed:
                 nursery.start_soon(self.close, session, 1.5)
+
+    def _kept_long_enough(self, session: Session) -> bool:
+        since_exit = (now_ms() - (session.exited_at_ms or 0)) / 1000
+        if session.limits.keep is None:
+            return since_exit * 1000 > self.limits.exited_retention_ms
+        unused = trio.current_time() - session.polling.read_at
+        return min(since_exit, unused) > session.limits.keep

@@ -88,6 +88,10 @@ class _Turn:
                 return Outcome(reason="exited", index=None, offset=log.end)
         return None
 
+    def floor(self) -> int | None:
+        """What the patterns have not seen yet the program of a pausing session must not overwrite."""
+        return self.reader.offset if self.matchers and self.session.limits.overflow == "pause" else None
+
     def idle_left(self, idle: float) -> float:
         return max(self.session.log.grew_at, self.started_at) + idle - trio.current_time()
 
@@ -108,9 +112,19 @@ async def wait_any(
     nothing can hold any more, the reason is `exited`.
     """
     turn = _Turn(session, wanted, max(offset, session.log.start), timeout)
+    session.log.add_floor(turn.floor)
+    try:
+        return await _wait(turn)
+    finally:
+        session.log.remove_floor(turn.floor)
+
+
+async def _wait(turn: _Turn) -> Outcome:
+    session = turn.session
     while True:
         while turn.reader.behind > 0:
             outcome = turn.feed()
+            session.log.floor_moved()
             if outcome is not None:
                 await trio.lowlevel.checkpoint()
                 return outcome

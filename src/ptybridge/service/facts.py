@@ -122,6 +122,8 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         linger_ms=int(limits.linger * 1000),
         input_bytes_per_second=limits.input_rate,
         output_bytes_per_second=limits.output_rate,
+        keep_ms=milliseconds(limits.keep),
+        profile=labels.profile,
     )
 
 

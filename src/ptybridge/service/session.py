@@ -11,7 +11,7 @@ from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
 from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import InfoCache, info, require_access, seconds
+from ptybridge.service.facts import InfoCache, info, position_key, require_access, seconds
 
 
 class SessionService:
@@ -35,7 +35,9 @@ class SessionService:
             max_output_bytes=params.max_output_bytes,
             echo=params.echo,
         )
-        labels = Labels(name=params.name, owner=params.owner, tags=params.tags, access=params.access)
+        labels = Labels(
+            name=params.name, owner=params.owner, tags=params.tags, access=params.access, profile=caller.profile
+        )
         limits = Limits(
             overflow=params.overflow,
             idle_timeout=seconds(params.idle_timeout_ms),
@@ -43,8 +45,12 @@ class SessionService:
             linger=params.linger_ms / 1000,
             input_rate=params.input_bytes_per_second,
             output_rate=params.output_bytes_per_second,
+            keep=seconds(params.keep_ms),
         )
         session = await self._sessions.create(spec, labels, limits, caller.principal)
+        if caller.profile is not None:
+            # An agent polls; from the first byte on a pausing program waits for it to begin.
+            session.polling.read(position_key(caller, params.client_id))
         return info(self._sessions, session)
 
     @handles(api.LIST)
@@ -56,13 +62,15 @@ class SessionService:
             if (params.owner is None or one.labels.owner == params.owner)
             and (params.tag is None or params.tag in one.labels.tags)
             and (params.state is None or one.state == params.state)
+            and (params.name is None or one.labels.name == params.name)
+            and (params.profile is None or one.labels.profile == params.profile)
         ]
         return api.Sessions(sessions=found)
 
     @handles(api.GET)
     def get(self, caller: Caller, params: api.Get) -> api.SessionInfo:
         """Tell everything about one."""
-        return info(self._sessions, self._sessions.get(params.session_id), detailed=True)
+        return info(self._sessions, self._sessions.get(params.session_id), detailed=params.detailed)
 
     @handles(api.RESIZE)
     def resize(self, caller: Caller, params: api.Resize) -> api.Size:
@@ -114,6 +122,7 @@ class SessionService:
             owner=given.get("owner", old.owner),
             tags=given.get("tags", old.tags),
             access=given.get("access", old.access),
+            profile=old.profile,
         )
         self._sessions.relabel(session, labels)
         limits = session.limits
@@ -122,6 +131,8 @@ class SessionService:
             limits.idle_timeout = seconds(given["idle_timeout_ms"])
         if "max_runtime_ms" in given:
             limits.max_runtime = seconds(given["max_runtime_ms"])
+        if "keep_ms" in given:
+            limits.keep = seconds(given["keep_ms"])
         if "input_bytes_per_second" in given:
             limits.input_rate = given["input_bytes_per_second"]
             session.input.set_rate(limits.input_rate)

@@ -54,6 +54,18 @@ def first_character(data: bytes) -> bytes:
     return next((data[:size] for size in range(1, len(data)) if not Utf8Cutter.split(data[:size], False)[1]), data)
 
 
+def first_characters(data: bytes, count: int) -> bytes:
+    """Return the beginning of `data` whose text has `count` characters; `data` holds more than that."""
+    low, high = count, min(len(data), count * MAX_CHARACTER_BYTES)
+    while low < high:
+        middle = (low + high) // 2
+        if len(Utf8Cutter.split(data[:middle], False)[0]) < count:
+            low = middle + 1
+        else:
+            high = middle
+    return data[:low]
+
+
 def without_torn_head(data: bytes) -> bytes:
     """Return `data` without the end of a character whose beginning was cut off before it."""
     torn = 0
@@ -145,6 +157,9 @@ class TerminalService:
                 break
             with trio.move_on_at(min(deadline, held_until)):
                 await session.log.reader(session.log.end).wait()
+        if params.max_chars is not None and params.encoding == "text" and len(text) > params.max_chars:
+            data, held, at_end = first_characters(data, params.max_chars), 0, False
+            text, _, lossy = encode(data, "text", final=True)
         next_offset = offset + len(data) - held
         if params.offset is None:
             session.move(key, next_offset)
@@ -166,6 +181,7 @@ class TerminalService:
         key = position_key(caller, params.client_id)
         wanted = params.offset if params.offset is not None else session.position(key)
         begin = max(wanted, session.log.start)
+        session.polling.leave(key)  # the wait itself holds what it has not seen yet
         outcome = await waiting.wait_any(session, [condition], begin, seconds(params.timeout_ms))
         if outcome.reason == "gap":
             offset, data = outcome.offset, b""
@@ -200,6 +216,8 @@ class TerminalService:
         conditions = [_condition(one) for one in params.until]
         key = position_key(caller, params.client_id)
         begin = params.offset if params.offset is not None else session.position(key)
+        if not any(one.idle is not None for one in conditions):
+            session.polling.leave(key)
         outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))
         if outcome.match is not None and params.offset is None:
             session.move(key, outcome.offset)
