@@ -21,6 +21,8 @@ SESSION: dict[str, Any] = {
     "foreground": None, "clients": [], "streams": None, "overflow": "drain", "max_output_bytes": 65536,
     "idle_timeout_ms": None, "max_runtime_ms": None, "linger_ms": 500, "input_bytes_per_second": None,
     "output_bytes_per_second": None,
+    "keep_ms": None,
+    "profile": None,
 }  # fmt: skip
 
 

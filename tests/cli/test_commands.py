@@ -50,7 +50,7 @@ def test_a_target_is_an_id_a_name_or_the_beginning_of_an_id(
     daemon.result("session.list", {"sessions": sessions})
     daemon.result("session.get", session(session_id=found))
     assert run(["info", target]) == 0
-    assert daemon.requests[-1] == ("session.get", {"session_id": found})
+    assert daemon.requests[-1] == ("session.get", {"session_id": found, "detailed": True})
 
 
 def test_an_ambiguous_target_is_refused(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
