@@ -4,12 +4,28 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from ptybridge.api import attach, event, mcp, node, session, terminal
+from ptybridge.api import (
+    attach,
+    event,
+    exec,
+    mcp,
+    node,
+    session,
+    terminal,
+)
 from ptybridge.api.operation import Operation
 from ptybridge.errors import MethodNotFound
 
 AnyOperation = Operation[Any, Any]
-CONTRACT: tuple[ModuleType, ...] = (session, terminal, attach, event, mcp, node)
+CONTRACT: tuple[ModuleType, ...] = (
+    session,
+    terminal,
+    attach,
+    exec,
+    event,
+    mcp,
+    node,
+)
 
 
 class Registry:

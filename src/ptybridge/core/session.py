@@ -141,6 +141,11 @@ class Session:
         return "exited" if self.exited.is_set() else "running"
 
     @property
+    def leaving(self) -> bool:
+        """Whether the daemon goes and the child lives on without it."""
+        return self._leaving
+
+    @property
     def size(self) -> WindowSize:
         """The terminal's size."""
         return self.attachments.size

@@ -301,14 +301,18 @@ class Sessions:
     async def close(self, session: Session, grace: float, reason: ExitReason = "closed") -> closing.Ended:
         """End a session's processes and forget it."""
         ended = await closing.end(session, reason, grace)
+        await self.forget(session)
+        return ended
+
+    async def forget(self, session: Session) -> None:
+        """Forget a session without a signal to anybody; what its program has left in the background runs on."""
         if self._by_id.pop(session.session_id, None) is None:
-            return ended  # somebody else closed it at the same time
+            return  # somebody else closed it at the same time
         self._release_name(session.labels, session.session_id)
         self._idle_told.pop(session.session_id, None)
         self._waiting_checked.pop(session.session_id, None)
         await session.forget()
         self.events.publish(Closed, session.session_id)
-        return ended
 
     async def stop(self, within: float) -> None:
         """End all sessions `within` so many seconds and start no more."""

@@ -31,6 +31,7 @@ from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
 from ptybridge.service.attach import AttachService
 from ptybridge.service.dispatcher import Dispatcher
+from ptybridge.service.exec import ExecService
 from ptybridge.service.follow import FollowService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
@@ -90,6 +91,7 @@ class Daemon:
             FollowService(self.sessions),
             AttachService(self.sessions),
             mcp,
+            ExecService(self.sessions),
             self.node,
         ]
         endpoint = Dispatcher(registry, services)

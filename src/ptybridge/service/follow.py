@@ -29,7 +29,7 @@ class FollowService:
         session = self._sessions.get(params.session_id)
         offset = params.offset if params.offset is not None else session.log.start
         await sink.opened(api.Following(offset=offset, rows=session.size.rows, cols=session.size.cols))
-        return await _Following(session, offset, params.encoding, sink).run()
+        return await Following(session, offset, params.encoding, sink).run()
 
     @handles(event_api.FOLLOW)
     async def events(self, caller: Caller, params: event_api.FollowEvents, sink: EventSink) -> str:
@@ -55,7 +55,7 @@ class FollowService:
                 await sink.send(event)
 
 
-class _Following:
+class Following:
     """One follower: output, gaps, sizes and the exit, each at its place."""
 
     def __init__(self, session: Session, offset: int, encoding: Encoding, sink: EventSink) -> None:
@@ -67,11 +67,12 @@ class _Following:
         self.closing_later = False
         self.sizes_seen = session.sizes.seen_at(offset)
 
-    async def run(self) -> str:
+    async def run(self, *, until_exit: bool = False) -> str:
+        """Send until nothing more can come, or (`until_exit`) until the exit was sent. May be called again to go on."""
         log = self.session.log
         log.add_floor(self._floor)
         try:
-            return await self._follow()
+            return await self._follow(until_exit)
         finally:
             log.remove_floor(self._floor)
 
@@ -83,7 +84,7 @@ class _Following:
         if self.session.limits.overflow == "pause":
             self.session.log.floor_moved()
 
-    async def _follow(self) -> str:
+    async def _follow(self, until_exit: bool) -> str:
         log = self.session.log
         while True:
             await self._send_resizes()
@@ -93,6 +94,8 @@ class _Following:
             if self.session.exited.is_set() and not self.exit_sent:
                 await self._send_exit()
                 continue
+            if until_exit and self.exit_sent:
+                return "exited"
             if log.closed and self.exit_sent:
                 if self.closing_later:
                     await self.sink.send(api.OutputClosedEvent(end_offset=log.end))
