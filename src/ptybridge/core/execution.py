@@ -15,7 +15,7 @@ import trio
 from ptybridge.core import closing
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
-from ptybridge.errors import SessionExited
+from ptybridge.errors import InputClosed, SessionExited
 
 READ_BYTES: Final = 256 * 1024
 # Between hang-up, terminate and kill, when time is up.
@@ -175,7 +175,7 @@ async def run(
 async def feed(session: Session, stdin: bytes | None) -> None:
     """Give the program its input and end it; a terminal's is only ended when there was some."""
     if stdin is not None or session.child.backend == "pipes":
-        with suppress(SessionExited):  # it did not care for it
+        with suppress(SessionExited, InputClosed):  # it does not care for it
             await session.input.write(stdin or b"", eof=True)
 
 
