@@ -46,6 +46,16 @@ async def test_closing_forgets_the_session_and_reports_what_it_took(client: Clie
     assert (await client.call(session.LIST)).sessions == []
 
 
+async def test_what_runs_in_the_background_can_be_left(client: Client) -> None:
+    session_id = await script(client, "trap '' HUP; sleep 1000 </dev/null >/dev/null 2>&1 & echo $!")
+    pid = int(await output(client, session_id))
+    closed = await client.call(session.CLOSE, session_id=session_id, background="leave")
+    assert (closed.signals, closed.survivors, closed.exit_code) == ([], [pid], 0)
+    os.kill(pid, signal.SIGKILL)  # it was there to be killed
+    running = await start(client, "cat")
+    assert (await client.call(session.CLOSE, session_id=running, background="leave")).signals == ["SIGHUP"]
+
+
 async def test_r12_the_ladder_goes_as_far_as_it_must(client: Client) -> None:
     session_id = await script(client, STUBBORN)
     await until(client, session_id, "up")

@@ -221,14 +221,18 @@ class Update(Params):
 
 
 class Close(Params):
-    """End a session's processes (hang-up, then terminate, then kill, `grace_ms` apart) and forget the session."""
+    """End a session's processes (hang-up, then terminate, then kill, `grace_ms` apart) and forget the session.
+
+    `background`: "leave" spares what a program that has exited has left running, as a shell would.
+    """
 
     session_id: SessionId
     grace_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1500
+    background: Literal["end", "leave"] = "end"
 
 
 class ClosedResult(Result):
-    """What it took: the signals sent, and processes that outlived even those (in uninterruptible sleep)."""
+    """What it took: the signals sent; processes that outlived even those (in uninterruptible sleep) or were left."""
 
     session_id: str
     signals: list[str]

@@ -103,13 +103,14 @@ def _relayed(app: App, session: SessionInfo) -> int:
 def _end(app: App, session_id: str, *, keep: bool) -> SessionInfo | None:
     """Forget the session, ending it if it still runs; return how it was just before.
 
-    What it has left running in the background, with its output open, is not ended: `run` is no cage.
+    What it has left running in the background is not ended: `run` is no cage. If that holds its output open, the
+    session stays.
     """
     try:
         session = app.call(GET, Get(session_id=session_id))
         background = session.state == "exited" and not session.output_closed
         if not keep and not background:
-            app.call(CLOSE, Close(session_id=session_id))
+            app.call(CLOSE, Close(session_id=session_id, background="leave"))
         return session
     except (SessionNotFound, ConnectionLost):
         return None

@@ -5,7 +5,7 @@ import trio
 
 from ptybridge.api import session as api
 from ptybridge.api.operation import Done
-from ptybridge.core import signals
+from ptybridge.core import closing, signals
 from ptybridge.core.session import Labels, Limits, Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
@@ -145,7 +145,8 @@ class SessionService:
     @handles(api.CLOSE)
     async def close(self, caller: Caller, params: api.Close) -> api.ClosedResult:
         """End and forget one."""
-        return await self._close(self._sessions.get(params.session_id), params.grace_ms / 1000)
+        session = self._sessions.get(params.session_id)
+        return await self._close(session, params.grace_ms / 1000, leave=params.background == "leave")
 
     @handles(api.CLOSE_ALL)
     async def close_all(self, caller: Caller, params: api.CloseAll) -> api.ClosedAll:
@@ -167,8 +168,12 @@ class SessionService:
                 nursery.start_soon(close_one, one)
         return api.ClosedAll(closed=closed)
 
-    async def _close(self, session: Session, grace: float) -> api.ClosedResult:
-        ended = await self._sessions.close(session, grace)
+    async def _close(self, session: Session, grace: float, *, leave: bool = False) -> api.ClosedResult:
+        if leave and session.state == "exited":
+            ended = closing.Ended([], session.child.survivors())
+            await self._sessions.forget(session)
+        else:
+            ended = await self._sessions.close(session, grace)
         status = session.status or ExitStatus()
         return api.ClosedResult(
             session_id=session.session_id,
