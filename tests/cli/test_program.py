@@ -18,7 +18,7 @@ from ptybridge.cli.program import COMMANDS, MODULES, program, run
 __all__ = ["daemon"]
 
 # What speaks to a person at a terminal, or runs another program, has nothing to say in JSON.
-WITHOUT_JSON = {"attach", "run", "serve", "completion", "reset"}
+WITHOUT_JSON = {"attach", "run", "serve", "completion", "reset", "mcp"}
 PAGES = sorted(MODULES)
 
 

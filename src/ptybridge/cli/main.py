@@ -23,6 +23,12 @@ def _run(arguments: list[str]) -> int:
         code = list_sessions(arguments[1:])
         if code is not None:
             return code
+    if arguments[:1] == ["mcp"]:
+        from ptybridge.cli.mcp import quick_mcp
+
+        code = quick_mcp(arguments[1:])
+        if code is not None:
+            return code
     from ptybridge.cli.program import complete, run
 
     if "_PTYBRIDGE_COMPLETE" in os.environ:

@@ -55,6 +55,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "doctor": ("doctor", "Look for what is wrong, and say what to do."),
     },
     "Other": {
+        "mcp": ("mcp_command", "Give an AI agent the sessions, as an MCP server."),
         "call": ("call", "Call any operation."),
         "ops": ("call", "List the operations that can be called."),
         "config": ("configuration", "Show the configuration and where it comes from."),

@@ -20,6 +20,8 @@ ANSWER_SECONDS = 10.0
 VARIABLES = {
     "PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI",
 }  # fmt: skip
+# Settings of `ptybridge mcp`, which go to the daemon with the connection.
+FOR_MCP = "PTYBRIDGE_MCP_"
 HEAD = ("ID", "NAME", "STATE", "CLIENTS", "AGE", "COMMAND")
 
 
@@ -53,7 +55,7 @@ def list_sessions(options: Sequence[str]) -> int | None:
 def socket_path() -> str | None:
     """Return the socket's path as `ptybridge.config` would (a test compares them), None when that must decide."""
     env = os.environ
-    if any(name.startswith("PTYBRIDGE_") and name not in VARIABLES for name in env):
+    if any(name.startswith("PTYBRIDGE_") and name not in VARIABLES and not name.startswith(FOR_MCP) for name in env):
         return None
     home = env.get("HOME", "")
     config, state = env.get("XDG_CONFIG_HOME", ""), env.get("XDG_STATE_HOME", "")

@@ -34,6 +34,7 @@ from ptybridge.errors import PtybridgeError
 @click.option("--detached", is_flag=True, hidden=True, help="Say nothing on the terminal.")
 @click.option("--daemonize", is_flag=True, hidden=True, help="Detach from the starter; used by autostart.")
 @click.option("--takeover-fds", hidden=True, help="Take over from a running daemon; used by restart.")
+@click.option("--until-closed", type=int, hidden=True, help="Stop, and leave nothing, when this pipe is closed.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write here once requests are answered.")
 def serve_command(
     app: App,
@@ -45,6 +46,7 @@ def serve_command(
     daemonize: bool,
     ready_fd: int | None,
     takeover_fds: str | None,
+    until_closed: int | None,
 ) -> int:
     """Run the daemon in the foreground until Ctrl-C, SIGTERM or `ptybridge stop`.
 
@@ -76,8 +78,12 @@ def serve_command(
     if daemonize:
         os.write(ready_fd, str(os.getpid()).encode())
     pipe = os.fstat(ready_fd)
+    if until_closed is not None:
+        os.set_inheritable(until_closed, False)
     try:
-        return _serve(app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=ready_fd)
+        return _serve(
+            app, shell_command, with_shell=with_shell, quiet=quiet, ready_fd=ready_fd, until_closed=until_closed
+        )
     except PtybridgeError as exc:
         _report(ready_fd, pipe, exc)
         raise
@@ -92,6 +98,7 @@ def _serve(
     ready_fd: int | None,
     takeover: str | None = None,
     service: bool = False,
+    until_closed: int | None = None,
 ) -> int:
     config = app.config
     from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
@@ -111,6 +118,7 @@ def _serve(
         foreground=service or not quiet,
         takeover=takeover,
         start_keeper=not service,
+        until_closed=until_closed,
     )
 
 

@@ -59,8 +59,18 @@ class Outcome(enum.Enum):
 class Daemon:
     """One daemon: everything it is made of, and its life."""
 
-    def __init__(self, config: Config, link: KeeperLink | None = None, handover: Handover | None = None) -> None:
-        """Build it. Without a link to a keeper its sessions live and die with it."""
+    def __init__(
+        self,
+        config: Config,
+        link: KeeperLink | None = None,
+        handover: Handover | None = None,
+        until_closed: int | None = None,
+    ) -> None:
+        """Build it. Without a link to a keeper its sessions live and die with it.
+
+        `until_closed`: a pipe whose end ends the daemon.
+        """
+        self._until_closed = until_closed
         self.config = config
         self.link = link
         self.handover = handover
@@ -109,6 +119,8 @@ class Daemon:
             outer.start_soon(self._measure_lag)
             if self.handover is not None:
                 outer.start_soon(self._watch_handover, self.handover)
+            if self._until_closed is not None:
+                outer.start_soon(self._watch_owner, self._until_closed)
             outer.start_soon(systemd.feed_watchdog)
             async with trio.open_nursery() as front_ends:
                 if self.link is not None:
@@ -237,6 +249,12 @@ class Daemon:
                 log.info("%s: ending", signal.Signals(number).name)
                 # What the keeper keeps is not ended with the daemon; `ptybridge stop` does that.
                 self._finish(Outcome.STOPPED if self.link is None else Outcome.DETACHED)
+
+    async def _watch_owner(self, fd: int) -> None:
+        """Stop when whoever started us is gone, however it went: nobody ever writes to this pipe."""
+        await trio.lowlevel.wait_readable(fd)
+        log.info("the process this daemon was for has gone: ending")
+        self._finish(Outcome.STOPPED)
 
     async def _measure_lag(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -33,13 +34,15 @@ def serve(
     foreground: bool = True,
     takeover: str | None = None,
     start_keeper: bool = True,
+    until_closed: int | None = None,
 ) -> int:
     """Run a daemon until it is stopped; return the exit code.
 
     `announce` gets lines for the person who started it. `ready_fd` is closed after one byte is written to it once
     requests are answered; on failure it is closed without. Raises `PtybridgeError` when it cannot start.
     `takeover`: descriptors of an old daemon that hands over (see `daemon.handover`). Without `start_keeper` the
-    keeper is a service of its own.
+    keeper is a service of its own. `until_closed`: a pipe; when nobody can write to it any more, the daemon stops and
+    removes the directory of its socket, which was made for it.
     """
     path = Path(config.paths.socket)
     listener.prepare_directory(path.parent)
@@ -49,10 +52,24 @@ def serve(
     try:
         if taking is not None and not _verify(config, taking):
             return 1
-        outcome = _run(config, path, lock, command, with_shell, announce, ready_fd, taking, start_keeper=start_keeper)
+        outcome = _run(
+            config,
+            path,
+            lock,
+            command,
+            with_shell,
+            announce,
+            ready_fd,
+            taking,
+            start_keeper=start_keeper,
+            until_closed=until_closed,
+        )
         log.info("pid %d has ended: %s", os.getpid(), outcome.value)
     finally:
         lock.release()
+    if until_closed is not None:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        return 0
     if outcome is Outcome.DETACHED:
         announce("the sessions live on; `ptybridge stop` ends them")
     if outcome is Outcome.RESTART:
@@ -71,6 +88,7 @@ def _run(
     taking: Takeover | None,
     *,
     start_keeper: bool,
+    until_closed: int | None,
 ) -> Outcome:
     kept = config.daemon.keeper
     if kept:
@@ -97,7 +115,7 @@ def _run(
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
         link = keeper_link(config, start_keeper=start_keeper) if kept else None
-        outcome = trio.run(_run_once, config, link, sock, handover, ready)
+        outcome = trio.run(_run_once, config, link, sock, handover, ready, until_closed)
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
             continue
@@ -114,10 +132,11 @@ async def _run_once(
     sock: socket.socket | None,
     handover: Handover,
     ready: Callable[[Daemon], Awaitable[None]],
+    until_closed: int | None,
 ) -> Outcome:
     if sock is not None:
         sock.setblocking(False)
-    daemon = Daemon(config, link, handover)
+    daemon = Daemon(config, link, handover, until_closed)
     return await daemon.run(sock, lambda: ready(daemon))
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -56,16 +56,19 @@ def ensure_daemon(config: Config, *, announce: Callable[[str], None]) -> Connect
     return connect(path)
 
 
-def start_daemon(config: Config, env: Mapping[str, str]) -> int:
+def start_daemon(
+    config: Config, env: Mapping[str, str], *, options: Sequence[str] = (), fds: Sequence[int] = ()
+) -> int:
     """Start a detached daemon and wait until it answers requests; return its pid.
 
+    `options` go to `serve`, which inherits the descriptors `fds`.
     Raises `AlreadyRunning` when another one was faster, and whatever else keeps it from starting.
     """
     import subprocess  # takes longer than a whole `ls`, and is needed once a day
 
     log = _open_log(config)
     ready, report = os.pipe()
-    command = [sys.executable, "-m", "ptybridge", "serve", "--daemonize", "--ready-fd", str(report)]
+    command = [sys.executable, "-m", "ptybridge", "serve", "--daemonize", "--ready-fd", str(report), *options]
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(os.close, ready)
         try:
@@ -76,7 +79,7 @@ def start_daemon(config: Config, env: Mapping[str, str]) -> int:
                 stderr=log,
                 cwd="/",
                 env=_daemon_environment(config, env),
-                pass_fds=(report,),
+                pass_fds=(report, *fds),
                 start_new_session=True,
             )
         finally:
