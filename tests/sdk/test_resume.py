@@ -176,12 +176,15 @@ def test_taking_after_a_resumption_needs_no_more_data(play: Scripts) -> None:
     end = ("stream.end", {"reason": "exited"})
     script = play(opened(0, printed("abc", 0)), opened(0, printed("abcd", 0), end))
     stream = Client(script.connect(), script.connect).stream(FOLLOW, Follow(session_id="s", offset=0))
+    # The first daemon has to be gone before anything of its is taken.
+    hung_up = select.poll()
+    hung_up.register(stream.fileno(), select.POLLRDHUP)
+    assert hung_up.poll(10_000)
     given = ""
     while given != "abcd":
         # As a loop with `select` does: only what is there without asking, or makes the descriptor readable, counts.
         given += "".join(event.data for event in stream.take())
         assert given or select.select([stream.fileno()], [], [], 10)[0]
-    # The first daemon had gone before anything of its was taken.
     assert [one["offset"] for one in script.asked] == [0, 0]
 
 

@@ -167,12 +167,12 @@ class Session:
     def move(self, key: tuple[str, ...], offset: int) -> None:
         """Remember where this reader stands."""
         self.positions.pop(key, None)
-        self.positions[key] = offset
-        self.saver.position(key, offset)
-        if len(self.positions) > KEPT_POSITIONS:
+        if len(self.positions) >= KEPT_POSITIONS:
             oldest = next(iter(self.positions))
             del self.positions[oldest]
             self.saver.position(oldest, None)
+        self.positions[key] = offset
+        self.saver.position(key, offset)
         self.polling.read(key)
 
     # -- life -----------------------------------------------------------------------------------------------

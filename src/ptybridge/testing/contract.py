@@ -374,6 +374,7 @@ class ProgramContract(ChildContract):
         assert set(child.child.survivors()) >= set(pids)
         gone = [os.pidfd_open(pid) for pid in pids]
         child.child.signal(signal.SIGTERM, whole_session=True)
+        child.child.signal(signal.SIGCONT, whole_session=True)  # a stopped process ends no sooner than it goes on
         with trio.fail_after(PATIENCE_SECONDS):
             for pidfd in gone:
                 await trio.lowlevel.wait_readable(pidfd)
