@@ -49,6 +49,7 @@ bench: $(DEV_STAMP) ## Measure against other programs (BENCH_ARGS="--only P1,P3"
 
 docs: $(DEV_STAMP) ## Regenerate docs/reference from the contract
 	@$(BIN)/python -m ptybridge.api.describe docs/reference
+	@$(BIN)/python -m ptybridge.mcp.describe docs/reference
 
 build: $(DEV_STAMP) ## Build the wheel and the source package into dist/
 	@$(BIN)/python -m build

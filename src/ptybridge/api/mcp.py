@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from ptybridge.api.operation import ClientId, Params, Result, declare_channel
-from ptybridge.errors import NotInstalled
+from ptybridge.errors import ConfigInvalid, NotInstalled
 
 
 class Open(Params):
@@ -29,4 +29,6 @@ class Opened(Result):
     repeatable: list[str]
 
 
-OPEN: Final = declare_channel("mcp.open", Open, Opened, scope="mcp:write", since="0.1", errors=(NotInstalled,))
+OPEN: Final = declare_channel(
+    "mcp.open", Open, Opened, scope="mcp:write", since="0.1", errors=(NotInstalled, ConfigInvalid)
+)

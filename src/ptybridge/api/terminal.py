@@ -164,7 +164,10 @@ class Prompt(Params):
 
 
 class Prompted(Result):
-    """Why the wait ended and what was printed from the write up to there (at most `max_bytes`, the newest)."""
+    """Why the wait ended and what was printed from the write up to there (at most `max_bytes`, the newest).
+
+    The caller's position, which was at `unread_offset`, is at `offset` now.
+    """
 
     reason: Literal["matched", "exited", "idle", "screen", "timeout", "gap"]
     condition: Condition | None
@@ -174,6 +177,7 @@ class Prompted(Result):
     match: str | None
     exit_code: int | None
     exit_signal: str | None
+    unread_offset: int = 0
 
 
 class GetScreen(Params):

@@ -29,6 +29,7 @@ from ptybridge.api import mcp as api
 from ptybridge.api.endpoint import Channel, Endpoint
 from ptybridge.errors import InternalError, NotFound, PtybridgeError
 from ptybridge.mcp.catalog import all_tools
+from ptybridge.mcp.connection import Connection
 from ptybridge.mcp.instructions import instructions
 from ptybridge.mcp.resources import TEMPLATES, Resources, uri_of
 from ptybridge.mcp.streams import Incoming, Outgoing
@@ -43,7 +44,6 @@ logging.getLogger("mcp").setLevel(logging.CRITICAL)
 # What versions before 2026-07-28 answer for a resource that is not there; later ones have no number of their own.
 RESOURCE_NOT_FOUND: Final = -32002
 ERROR_KEY: Final = "ptybridge/error"
-_TRUE: Final = frozenset({"1", "true", "yes"})
 
 
 async def serve(endpoint: Endpoint, caller: Caller, params: api.Open, channel: Channel) -> None:
@@ -69,11 +69,12 @@ class _Client:
         self._endpoint = endpoint
         self._caller = caller
         self._params = params
+        self._connection = Connection.of_client(params.settings)
         self.tools = Toolset(
             all_tools(),
             params.tools,
-            control=_is_on(params.settings, "ENABLE_CONTROL_TOOLS"),
-            admin=_is_on(params.settings, "ENABLE_ADMIN_TOOLS"),
+            control=self._connection.settings.enable_control_tools,
+            admin=self._connection.settings.enable_admin_tools,
         )
         self.resources = Resources(endpoint, caller, self._publish)
         self._bus = InMemorySubscriptionBus()
@@ -118,7 +119,7 @@ class _Client:
         context = Context(
             endpoint=self._endpoint,
             caller=self._caller,
-            settings=self._params.settings,
+            settings=self._connection,
             environ=self._params.environ,
             cwd=self._params.cwd or "/",
             report=ctx.session.report_progress,
@@ -242,7 +243,3 @@ def _refusal(exc: PtybridgeError, ctx: Any) -> MCPError:
         return MCPError(code=types.INTERNAL_ERROR, message=text)
     modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
     return MCPError(code=types.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND, message=text)
-
-
-def _is_on(settings: dict[str, str], name: str) -> bool:
-    return any(settings.get(prefix + name, "") in _TRUE for prefix in ("PTY_MCP_", "PTYBRIDGE_MCP_"))

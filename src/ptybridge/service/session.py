@@ -49,8 +49,8 @@ class SessionService:
         )
         session = await self._sessions.create(spec, labels, limits, caller.principal)
         if caller.profile is not None:
-            # An agent polls; from the first byte on a pausing program waits for it to begin.
-            session.polling.read(position_key(caller, params.client_id))
+            # An agent polls; from the first byte on a pausing program waits for it, and what it misses is counted.
+            session.move(position_key(caller, params.client_id), 0)
         return info(self._sessions, session)
 
     @handles(api.LIST)
@@ -76,7 +76,7 @@ class SessionService:
     def resize(self, caller: Caller, params: api.Resize) -> api.Size:
         """Set the size, the policy, or both."""
         session = self._sessions.get(params.session_id)
-        require_access(session, "control")
+        require_access(session, "read-write")
         group = session.attachments
         policy = params.policy or group.policy
         if params.cols is not None or params.rows is not None:

@@ -241,10 +241,13 @@ class TerminalService:
         if params.enter:
             # Over a pipe nothing turns a carriage return into a newline.
             data += b"\r" if session.child.backend != "pipes" else b"\n"
+        key = position_key(caller, params.client_id)
         begin = session.log.end
         await session.input.write(data)
+        unread = session.position(key)
+        session.polling.leave(key)
         outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))
-        session.move(position_key(caller, params.client_id), outcome.offset)
+        session.move(key, outcome.offset)
         first = max(begin, outcome.offset - params.max_bytes)
         offset, printed = session.log.read(first, max(0, outcome.offset - first))
         if outcome.offset < offset:  # all of it has been discarded
@@ -263,6 +266,7 @@ class TerminalService:
             match=outcome.match.text.decode("utf-8", "replace") if outcome.match else None,
             exit_code=status.code,
             exit_signal=status.signal,
+            unread_offset=unread,
         )
 
     # -- looking --------------------------------------------------------------------------------------------

@@ -1,0 +1,15 @@
+"""The tools of pty-mcp: same names, parameters and results, so that its users can switch by changing one command."""
+
+from typing import Final
+
+from ptybridge.mcp import compat_admin, compat_read, compat_spawn, compat_status, compat_until, compat_write
+from ptybridge.mcp.toolset import Tool
+
+TOOLS: Final[tuple[Tool, ...]] = (
+    *compat_spawn.TOOLS,
+    *compat_read.TOOLS,
+    *compat_until.TOOLS,
+    *compat_write.TOOLS,
+    *compat_status.TOOLS,
+    *compat_admin.TOOLS,
+)
