@@ -5,7 +5,7 @@ import threading
 import pytest
 import trio
 
-from ptybridge.backends import pty, spawn
+from ptybridge.backends import nofile, pty
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
@@ -109,7 +109,7 @@ async def test_other_threads_are_no_reason_to_warn() -> None:
 
 
 async def test_children_get_the_file_limit_the_daemon_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawn, "INHERITED_NOFILE", (200, spawn.INHERITED_NOFILE[1]))
+    monkeypatch.setattr(nofile, "_inherited", (200, nofile.inherited()[1]))
     child = await pty.spawn(ChildSpec(argv=["sh", "-c", "ulimit -Sn"], cwd="/", env=ENV, size=SIZE))
     log = pty.new_transcript(TRUE)
     await child.pump(log)

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import NeedTool
 
-from ptybridge.errors import AlreadyRunning, UnsafePath
+from ptybridge.errors import AlreadyRunning, PtybridgeError, UnsafePath
 from ptybridge.rpc import listener
 from ptybridge.sdk import blocking
 
@@ -381,3 +382,40 @@ def _wait_for_socket(path: Path) -> None:
     while not path.is_socket():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_restart_passes_the_socket_on(path: Path, tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ACTIVATE, SERVE, str(path), str(tmp_path / "state")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PTYBRIDGE_STATE_DIR": str(tmp_path / "state")},
+    )
+    started.append(process)
+    assert said(process) == "up"
+    inode = path.stat().st_ino
+    for _ in range(2):
+        created = ask(path, "session.create", command=["cat"])["session_id"]
+        ask(path, "node.restart")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        # The daemon from before may answer until it is gone; then whoever connects waits in the same socket's queue.
+        while created in [one["session_id"] for one in ask(path, "session.list")["sessions"]]:
+            assert time.monotonic() < deadline
+        assert ask(path, "node.info")["pid"] == process.pid
+    assert path.stat().st_ino == inode
+    ask(path, "node.shutdown")
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert path.is_socket()
+
+
+def ask(path: Path, method: str, **params: object) -> dict[str, Any]:
+    """Ask whichever daemon serves the path, again when the one that was asked has ended meanwhile."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with blocking.connect(str(path), PATIENCE_SECONDS) as connection:
+                answer: dict[str, Any] = connection.call_raw(method, params, timeout=PATIENCE_SECONDS)
+                return answer
+        except (PtybridgeError, OSError):
+            if time.monotonic() > deadline:
+                raise

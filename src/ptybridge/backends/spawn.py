@@ -3,24 +3,20 @@
 import contextlib
 import errno
 import os
-import resource
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import Final
 
+from ptybridge.backends import nofile
 from ptybridge.core.child import ChildSpec
 from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
 from ptybridge.keeper.spawn import Born, Program, spawn_pipes, spawn_pty
 from ptybridge.model import Backend
 
-# The daemon may raise its own limit; programs that use select(2) break above 1024, so children get the first one.
-INHERITED_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
-
 
 def start(kind: Backend, spec: ChildSpec) -> Born:
     """Start a program; blocks for the milliseconds a fork takes. Raises `SpawnFailed` and its kinds."""
-    program = Program(spec.argv, spec.cwd, spec.env, INHERITED_NOFILE)
+    program = Program(spec.argv, spec.cwd, spec.env, nofile.inherited())
     try:
         with quiet_fork():
             if kind == "pty":

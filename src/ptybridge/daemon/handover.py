@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from ptybridge.backends import nofile
 from ptybridge.config import Config
 from ptybridge.daemon import systemd
 
@@ -68,7 +69,7 @@ class Handover:
             raise
         paths = self._config.paths
         command = [sys.executable, "-m", "ptybridge", "serve", "--detached"]
-        command += ["--takeover-fds", f"{self._lock_fd},{report},{order}"]
+        command += ["--takeover-fds", f"{self._lock_fd},{report},{order},{nofile.inherited()[0]}"]
         if not self._start_keeper:
             command.append("--service")
         try:
@@ -119,7 +120,9 @@ class Handover:
             return False
         if self._from_new < 0:
             return True  # another daemon took over by itself, not one of ours
-        ready, _, _ = select.select([self._from_new], [], [], 0 if self._ready else READY_SECONDS)
+        poll = select.poll()  # select(2) knows no descriptor above 1023
+        poll.register(self._from_new, select.POLLIN)
+        ready = poll.poll(0 if self._ready else READY_SECONDS * 1000)
         answer = READY if self._ready else os.read(self._from_new, 1) if ready else b""
         if answer == READY:
             if self._process is not None:
@@ -144,8 +147,10 @@ class Handover:
 class Takeover:
     """The new daemon's side."""
 
-    def __init__(self, lock_fd: int, report_fd: int, order_fd: int) -> None:
+    def __init__(self, lock_fd: int, report_fd: int, order_fd: int, children_nofile: int | None = None) -> None:
+        """`children_nofile`: the limit on open files that the old daemon began with."""
         self.lock_fd = lock_fd
+        self.children_nofile = children_nofile
         self._report_fd = report_fd
         self._order_fd = order_fd
         for fd in (lock_fd, report_fd, order_fd):
@@ -154,8 +159,7 @@ class Takeover:
     @classmethod
     def parse(cls, text: str) -> "Takeover":
         """Read what `Handover` passes on the command line."""
-        lock_fd, report_fd, order_fd = (int(part) for part in text.split(","))
-        return cls(lock_fd, report_fd, order_fd)
+        return cls(*(int(part) for part in text.split(",")))
 
     def verified(self) -> bool:
         """Say that all is well, and wait for the word to go; False when the old daemon does not want any more."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from ptybridge import __version__
+from ptybridge.backends import nofile
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.config import Config
 from ptybridge.daemon import systemd
@@ -48,14 +49,17 @@ def serve(
     listener.prepare_directory(path.parent)
     set_up_logging(Path(config.paths.log_file), config.daemon, foreground=foreground)
     taking = Takeover.parse(takeover) if takeover is not None else None
+    nofile.raise_own(None if taking is None else taking.children_nofile)
     lock = listener.SocketLock(path, None if taking is None else taking.lock_fd)
     try:
         if taking is not None and not _verify(config, taking):
             return 1
+        activated = None if config.daemon.keeper else listener.activated()
         outcome = _run(
             config,
             path,
             lock,
+            activated,
             command,
             with_shell,
             announce,
@@ -73,7 +77,7 @@ def serve(
     if outcome is Outcome.DETACHED:
         announce("the sessions live on; `ptybridge stop` ends them")
     if outcome is Outcome.RESTART:
-        _start_anew(config)
+        _start_anew(config, activated)
     return 0
 
 
@@ -81,6 +85,7 @@ def _run(
     config: Config,
     path: Path,
     lock: listener.SocketLock,
+    activated: socket.socket | None,
     command: str | list[str] | None,
     with_shell: bool,
     announce: Callable[[str], None],
@@ -93,8 +98,8 @@ def _run(
     kept = config.daemon.keeper
     if kept:
         listener.check_path(path)
-    activated = None if kept else listener.activated()
-    sock = None if kept else (activated or listener.bind(path))
+    # The server closes its listener; the service manager's own is needed once more at a restart.
+    sock = None if kept else activated.dup() if activated is not None else listener.bind(path)
     handover = Handover(config, lock.fd, start_keeper=start_keeper)
 
     async def ready(daemon: Daemon) -> None:
@@ -159,9 +164,12 @@ def _verify(config: Config, taking: Takeover) -> bool:
     return taking.verified()
 
 
-def _start_anew(config: Config) -> None:
-    """Replace this process by the installed version, with the same settings."""
+def _start_anew(config: Config, activated: socket.socket | None) -> None:
+    """Replace this process by the installed version, with the same settings and the service manager's socket."""
     arguments = [sys.executable, "-m", "ptybridge", "--socket", config.paths.socket, "serve", "--detached"]
     if not config.daemon.keeper:
         arguments.append("--no-keeper")
+    if activated is not None:
+        listener.pass_on(activated)
+    nofile.lower_own()
     os.execv(sys.executable, arguments)

@@ -41,7 +41,7 @@ def main() -> int:
             os.close(options.state)
             keeper = restore(state)
         else:
-            keeper = _start(options.control, options.listen, inherited_sockets())
+            keeper = _start(options.control, options.listen, inherited_sockets(), options.children_nofile)
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
@@ -60,12 +60,17 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ptybridge.keeper", description=__doc__)
     parser.add_argument("--control", metavar="PATH", help="socket for daemons (or inherited, type SEQPACKET)")
     parser.add_argument("--listen", metavar="PATH", help="socket for clients (or inherited, type STREAM)")
+    parser.add_argument(
+        "--children-nofile", metavar="N", type=int, help="soft limit on open files for children (default: ours)"
+    )
     parser.add_argument("--check", metavar="FD", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--state", metavar="FD", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _start(control_path: str | None, listen_path: str | None, inherited: Sockets) -> Keeper:
+def _start(
+    control_path: str | None, listen_path: str | None, inherited: Sockets, children_nofile: int | None
+) -> Keeper:
     control, listener = inherited
     control_path = _path_of(control, control_path)
     listen_path = _path_of(listener, listen_path)
@@ -80,7 +85,8 @@ def _start(control_path: str | None, listen_path: str | None, inherited: Sockets
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(limits[1], _MOST_DESCRIPTORS) if limits[1] != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], most), limits[1]))
-    keeper = Keeper(control, listener, lock_fd, Pump.create(), limits)
+    children = (limits[0] if children_nofile is None else children_nofile, limits[1])
+    keeper = Keeper(control, listener, lock_fd, Pump.create(), children)
     keeper.activated = any(inherited)
     return keeper
 

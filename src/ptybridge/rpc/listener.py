@@ -21,6 +21,7 @@ from ptybridge.errors import AlreadyRunning, UnsafePath
 BACKLOG = 512
 # A client that looks whether there is a daemon may have the lock for an instant.
 LOCK_PATIENCE_SECONDS = 0.2
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 # struct ucred: pid, uid, gid; unix(7).
 _UCRED = struct.Struct("3i")
 
@@ -149,16 +150,23 @@ def activated() -> socket.socket | None:
     os.environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdigit() or int(count) < 1:
         return None
-    for fd in range(3, 3 + int(count)):
+    for fd in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
         os.set_inheritable(fd, False)
     try:
-        listener = socket.socket(fileno=3)
+        listener = socket.socket(fileno=_FIRST_PASSED)
     except OSError as exc:
         raise UnsafePath(f"the service manager passed no socket: {exc.strerror}") from exc
     if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
         listener.close()
         raise UnsafePath("the socket passed by the service manager is no Unix stream socket")
     return listener
+
+
+def pass_on(sock: socket.socket) -> None:
+    """Let the program that this process turns into find `sock` as `activated` does. Call it right before exec."""
+    os.dup2(sock.fileno(), _FIRST_PASSED, inheritable=True)
+    os.set_inheritable(_FIRST_PASSED, True)  # dup2 onto itself changes nothing
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 
 
 def peer(sock: trio.socket.SocketType) -> tuple[int, int]:
