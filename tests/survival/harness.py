@@ -230,7 +230,10 @@ class Node:
                     return int(body["pid"])
             return 0
 
-        return eventually(pid, f"a keeper with {count} sessions")
+        try:
+            return eventually(pid, f"a keeper with {count} sessions")
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; the logs end with\n{self.log()[-3000:]}") from exc
 
     # -- clients --------------------------------------------------------------------------------------------
 

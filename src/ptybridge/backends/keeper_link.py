@@ -6,7 +6,6 @@ we hold their descriptors too: the step it was killed in is finished from the jo
 by ourselves from then on, a new keeper is started, and the children are handed to it one by one.
 """
 
-import itertools
 import logging
 import os
 import select
@@ -16,11 +15,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
 from ptybridge import __version__
+from ptybridge.backends import nofile
+from ptybridge.backends.keeper_answers import Answers, Asked
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import runtime
 from ptybridge.keeper.protocol import PROTOCOL, Channel, KeeperError, Message, SessionInfo, connect, encode, raise_error
@@ -36,6 +37,8 @@ POLL_SECONDS = 0.01
 POST_MILLISECONDS = 2000
 # A keeper that dies again and again must not keep us busy.
 RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Notes(Protocol):
@@ -65,7 +68,6 @@ class KeeperLink:
     def __init__(self, directory: Path, listen: Path, log_file: Path, *, may_start: bool = True) -> None:
         """Without `may_start` a keeper is only waited for: whoever holds its socket starts it."""
         self.children: dict[int, Kept] = {}
-        self.early_exits: dict[int, int | None] = {}
         self.superseded = trio.Event()
         self.keeper_pid = 0
         self.keeper_version = ""
@@ -84,8 +86,7 @@ class KeeperLink:
         self._stopping = False
         self._orphans: set[int] = set()
         self._orphan_pumps: list[Pump] = []
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, tuple[trio.Event, list[Message]]] = {}
+        self._answers = Answers()
         self._sending = trio.Lock()
 
     # -- connecting -----------------------------------------------------------------------------------------
@@ -137,6 +138,7 @@ class KeeperLink:
 
     def _start_keeper(self, control: str) -> subprocess.Popen[bytes]:
         command = [*KEEPER_COMMAND, "--control", control, "--listen", str(self._listen)]
+        command += ["--children-nofile", str(nofile.inherited()[0])]
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         errors = os.open(self._log_file, flags, 0o600)
         try:
@@ -157,26 +159,41 @@ class KeeperLink:
     async def request(
         self, op: str, parameters: Mapping[str, object] | None = None, fds: Sequence[int] = ()
     ) -> Message:
-        """Ask and wait for the answer, whose descriptors are then the caller's.
+        """Ask and wait for the answer, whose descriptors are then the caller's. Raises as `obtain`."""
+        return await self.obtain(op, parameters or {}, lambda message: message, fds)
 
-        Raises OSError for the system's refusals, `KeeperError` for the keeper's, `Unavailable` when it is lost.
+    async def obtain(
+        self, op: str, parameters: Mapping[str, object], make: Callable[[Message], T], fds: Sequence[int] = ()
+    ) -> T:
+        """Ask, and return what `make` makes of the answer in the step it is received in.
+
+        Raises OSError for the system's refusals, `KeeperError` for the keeper's, `Unavailable` when it is lost. When
+        it is cancelled an answer on its way is dropped: shield it where that matters.
         """
-        number = next(self._numbers)
-        event: trio.Event = trio.Event()
-        answers: list[Message] = []
-        self._waiting[number] = (event, answers)
+        asked = self._answers.expect(make)
         try:
-            await self._send({"op": op, "id": number, **(parameters or {})}, fds)
-            await event.wait()
+            await self._send({"op": op, "id": asked.number, **parameters}, fds)
+            await asked.answered.wait()
+        except BaseException:
+            asked.forsake()
+            raise
         finally:
-            self._waiting.pop(number, None)
-            if not answers or sys.exc_info()[0] is not None:
-                for message in answers:
-                    message.close()
-        if not answers:
-            raise Unavailable("the keeper is gone; a new one is being started")
-        raise_error(answers[0].body)
-        return answers[0]
+            self._answers.done(asked)
+        return asked.result()
+
+    async def ask_all(
+        self, requests: Sequence[tuple[str, Mapping[str, object], Callable[[Message], object]]]
+    ) -> list[Asked[object]]:
+        """Ask many things at once, in this order, and wait until each is answered or the keeper is lost."""
+        pending = [(self._answers.expect(make), op, parameters) for op, parameters, make in requests]
+        try:
+            for asked, op, parameters in pending:
+                await self._send({"op": op, "id": asked.number, **parameters})
+        except Unavailable:
+            self._answers.lost()
+        for asked, _, _ in pending:
+            await asked.answered.wait()
+        return [asked for asked, _, _ in pending]
 
     def post(self, op: str, **parameters: object) -> bool:
         """Tell something and wait for nothing. Lost if the keeper is; it is told anew where that matters.
@@ -209,7 +226,7 @@ class KeeperLink:
                 return True
         return False
 
-    async def _send(self, body: Mapping[str, object], fds: Sequence[int]) -> None:
+    async def _send(self, body: Mapping[str, object], fds: Sequence[int] = ()) -> None:
         async with self._sending:
             text, large = encode(body)
             try:
@@ -266,19 +283,13 @@ class KeeperLink:
 
     def _take(self, message: Message) -> None:
         body = message.body
-        waiting = self._waiting.get(body.get("id", 0))
-        if waiting is not None:
-            waiting[1].append(message)
-            waiting[0].set()
+        if self._answers.take(message):
             return
         message.close()
         if body.get("event") == "exit":
             child = self.children.get(body["sid"])
             if child is not None:
                 child.exited(body["status"])
-            else:
-                # The news may overtake the task that asked for this child and is not awake yet.
-                self.early_exits[body["sid"]] = body["status"]
         elif body.get("event") == "superseded":
             log.info("another daemon has taken over")
             self.superseded.set()
@@ -289,8 +300,7 @@ class KeeperLink:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        for event, _ in self._waiting.values():
-            event.set()
+        self._answers.lost()
 
     # -- the keeper is dead ---------------------------------------------------------------------------------
 

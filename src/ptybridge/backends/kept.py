@@ -6,8 +6,10 @@ detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really 
 """
 
 import contextlib
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 import trio
@@ -21,14 +23,19 @@ from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
 from ptybridge.core.signals import signal_name, signal_number
 from ptybridge.core.transcript import INLINE_BYTES, Transcript
-from ptybridge.errors import InputClosed, SpawnFailed
+from ptybridge.errors import InputClosed, SpawnFailed, Unavailable
 from ptybridge.keeper.protocol import CutOffError, KeeperError, Message, SessionInfo
 from ptybridge.keeper.pump import Flow, Pump, State
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.model import Backend, ExitStatus, WindowSize
 
+log = logging.getLogger(__name__)
+
 # How often to look, in the keeper's place, whether a program has opened its terminal again.
 REOPEN_SECONDS = 0.1
+# A keeper answers within milliseconds, or is lost; unless it is stopped.
+SPAWN_SECONDS = 10.0
+Notes = dict[int, dict[str, Any]]
 _OUTPUTS = {"pty": ("pty",), "pipes": ("stdout", "stderr")}
 
 
@@ -67,6 +74,15 @@ class KeptNotebook:
         self._link = link
         self._sid = sid
         self._gathered: dict[str, object] | None = None
+
+    def remember(self, notes: dict[str, object]) -> None:
+        """Until somebody else says what to write to a new keeper, write these: what the one before had."""
+
+        def write_again() -> None:
+            for key, value in notes.items():
+                self.write(key, value)
+
+        self.on_lost = write_again
 
     def write(self, key: str, value: object) -> None:
         """Hand a note to the keeper; in its socket buffer it is safe from our end."""
@@ -110,8 +126,6 @@ class KeptChild:
         if info.exited:
             self._process.note_exit(info.status)
         link.children[self.sid] = self
-        if self.sid in link.early_exits:
-            self._process.note_exit(link.early_exits.pop(self.sid))
 
     @property
     def _pty_fd(self) -> int:
@@ -128,7 +142,9 @@ class KeptChild:
                 with trio.CancelScope() as self._mode:
                     if self._orphan_pump is not None:
                         async with self._pumping:
-                            await self._pump_orphan(log, self._orphan_pump)
+                            # A new keeper may be there since we began to wait for our turn.
+                            if (pump := self._orphan_pump) is not None:
+                                await self._pump_orphan(log, pump)
                     else:
                         await self._follow(log)
             nursery.cancel_scope.cancel()
@@ -343,7 +359,9 @@ class KeptBackend:
         else:
             parameters["records"] = max(1, spec.capacity // BYTES_PER_RUN)
         try:
-            answer = await self._link.request("spawn", parameters)
+            # Not cancellable: a program that nobody knows of would be left behind.
+            with trio.move_on_after(SPAWN_SECONDS, shield=True):
+                return await self._link.obtain("spawn", parameters, self._spawned)
         except CutOffError as exc:
             # It runs, but we have no room for its terminal.
             self._link.post("forget", sid=exc.body["info"]["sid"], force=True)
@@ -352,22 +370,53 @@ class KeptBackend:
             raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc.text}") from exc
         except OSError as exc:
             raise spawn_failed(spec, exc) from exc
+        raise Unavailable(f"the keeper has not answered for {SPAWN_SECONDS:.0f} s")
+
+    async def hold(self, kept: Sequence[SessionInfo]) -> tuple[Notes, dict[int, tuple[KeptChild, Transcript]]]:
+        """Get all notes of the keeper, and hold what it keeps, before anything else is done.
+
+        Until then the keeper alone has the descriptors, and children end with it. So all is asked for at once, notes
+        first: who holds a session can also say what it is. From then on the keeper may die, too. A session that cannot
+        be held is missing from what is returned. Raises `Unavailable` when its keeper cannot tell what it has.
+        """
+        notes: Notes = {}
+
+        def take_notes(answer: Message) -> None:
+            for sid, key, data in answer.body["notes"]:
+                notes.setdefault(sid, {})[key] = data
+
+        found: dict[int, tuple[KeptChild, Transcript]] = {}
+
+        def hold(answer: Message) -> None:
+            child, transcript = self._child(answer)
+            child.notebook.remember(notes.get(child.sid, {}))
+            found[child.sid] = child, transcript
+
+        told, *others = await self._link.ask_all(
+            [("notes", {}, take_notes), *(("attach", {"sid": info.sid}, hold) for info in kept)]
+        )
+        try:
+            told.result()
+        except (KeeperError, OSError) as exc:
+            raise Unavailable(f"the keeper does not tell what it keeps: {exc}") from exc
+        except Unavailable:
+            log.error("the keeper has died before it could tell what it kept")
+        for info, asked in zip(kept, others, strict=True):
+            try:
+                asked.result()
+            except (Unavailable, KeeperError, OSError, ValueError) as exc:
+                log.error("session %d of the keeper cannot be taken up: %s", info.sid, exc)
+        return notes, found
+
+    def _spawned(self, answer: Message) -> tuple[KeptChild, Transcript]:
         try:
             return self._child(answer)
-        except OSError as exc:
+        except OSError:
             # Mapping its memory takes descriptors, too.
             self._link.post("forget", sid=answer.body["info"]["sid"], force=True)
-            raise spawn_failed(spec, exc) from exc
-
-    async def restore(self, info: SessionInfo) -> tuple[KeptChild, Transcript]:
-        """Take up a session the keeper has kept."""
-        return self._child(await self._link.request("attach", {"sid": info.sid}))
+            raise
 
     def _child(self, answer: Message) -> tuple[KeptChild, Transcript]:
         fds = dict(zip(answer.body["names"], answer.fds, strict=True))
-        try:
-            child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
-        except OSError:
-            answer.close()
-            raise
+        child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
         return child, Transcript(child.ring, child.segments)

@@ -18,14 +18,17 @@ import trio
 from ptybridge.api.registry import contract
 from ptybridge.backends import inprocess
 from ptybridge.backends.keeper_link import KeeperLink
-from ptybridge.backends.kept import KeptBackend
+from ptybridge.backends.kept import KeptBackend, KeptChild
 from ptybridge.config import Config
+from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.memory import recall
 from ptybridge.core.session import Labels, Limits
-from ptybridge.core.sessions import Sessions, SessionSpec
+from ptybridge.core.sessions import Sessions, SessionSpec, Spawn
+from ptybridge.core.transcript import Transcript
 from ptybridge.daemon import systemd
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
+from ptybridge.daemon.warmup import Warmup, warm_screens
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
@@ -43,6 +46,7 @@ log = logging.getLogger(__name__)
 # How often the loop's own delay is measured.
 LAG_SECONDS = 1.0
 EVENT_NUMBER = "event_number"
+SCREENS = "screens"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
 EVENT_BLOCK = 1000
 
@@ -78,6 +82,7 @@ class Daemon:
         backend = KeptBackend(link) if link is not None else None
         self._backend = backend
         spawners = inprocess.spawners() if backend is None else backend.spawners()
+        spawners = {name: self._when_warm(spawn) for name, spawn in spawners.items()}
         self.sessions = Sessions(spawners, self.events, config.daemon, config.session.scrollback_lines)
         registry = contract()
         self._end = trio.Event()
@@ -107,6 +112,7 @@ class Daemon:
         endpoint = Dispatcher(registry, services)
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
+        self._warmup = Warmup([(SCREENS, warm_screens), ("MCP", self._mcp.warm)])
         self.server = Server(endpoint, config.daemon)
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -128,7 +134,7 @@ class Daemon:
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
                 await ready()
-                outer.start_soon(self._mcp.warm)
+                await outer.start(self._warmup.run)
                 gc.freeze()  # what start-up made lives as long as the process
                 await self._end.wait()
                 if self._outcome in {Outcome.STOPPED, Outcome.DETACHED}:
@@ -149,37 +155,34 @@ class Daemon:
 
         def serve_too(listener: socket.socket) -> None:
             listener.setblocking(False)
+            self.server.retire_listeners()
             front_ends.start_soon(self.server.serve, listener)
             self._save_event_number()
 
         link.on_listener = serve_too
-        answer = await link.request("notes")
-        notes: dict[int, dict[str, Any]] = {}
-        for sid, key, data in answer.body["notes"]:
-            notes.setdefault(sid, {})[key] = data
+        assert self._backend is not None
+        notes, held = await self._backend.hold(kept)
         self.events = self.sessions.events = EventLog(first=int(notes.get(0, {}).get(EVENT_NUMBER, 0)) + 1)
         self.events.on_block = self._save_event_number
         self.events.block = EVENT_BLOCK
         self._save_event_number()
-        for info in kept:
+        for sid, (child, transcript) in held.items():
             try:
-                await self._restore(info, notes.get(info.sid, {}))
+                await self._restore(child, transcript, notes.get(sid, {}))
             except Exception:
                 # It stays in the keeper's hands; a daemon of another version may be able to read it.
-                log.exception("session %d of the keeper cannot be restored; the others are", info.sid)
+                log.exception("session %d of the keeper cannot be restored; the others are", sid)
         return sock
 
-    async def _restore(self, info: Any, notes: dict[str, Any]) -> None:
-        assert self._backend is not None
+    async def _restore(self, child: KeptChild, transcript: Transcript, notes: dict[str, Any]) -> None:
         remembered = recall(notes)
-        if remembered is None:
-            # The daemon died between the start of the program and its first note: nobody was told of this session.
-            log.warning("session %d of the keeper has no record; it is ended", info.sid)
-            if self.link is not None:
-                self.link.post("forget", sid=info.sid, force=True)
+        if remembered is not None:
+            await self.sessions.restore(child, transcript, remembered)
             return
-        child, transcript = await self._backend.restore(info)
-        await self.sessions.restore(child, transcript, remembered)
+        # The daemon died between the start of the program and its first note: nobody was told of this session.
+        log.warning("session %d of the keeper has no record; it is ended", child.sid)
+        child.discard()
+        await child.aclose()
 
     async def _wind_up(self) -> None:
         if self._outcome in {Outcome.STOPPED, Outcome.RESTART}:
@@ -195,6 +198,15 @@ class Daemon:
                 await self.server.drain()
         else:
             await self.sessions.leave()
+
+    def _when_warm(self, spawn: Spawn) -> Spawn:
+        """Let who wants a screen while the emulator is being loaded wait without making everybody else wait."""
+
+        async def spawn_when_warm(spec: ChildSpec) -> tuple[Child, Transcript]:
+            await self._warmup.wait(SCREENS)
+            return await spawn(spec)
+
+        return spawn_when_warm
 
     def _finish(self, outcome: Outcome) -> None:
         if not self._end.is_set():

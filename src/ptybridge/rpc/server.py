@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.1
 # A peer that is refused gets this long to take the reason.
 LINGER_SECONDS = 1.0
+# Who has connected to a listener by then is accepted before it is closed.
+RETIREMENT_SECONDS = 1.0
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
@@ -34,15 +36,17 @@ class Server:
         self.connections = 0
         self._idle = trio.Event()
         self._accepting: set[trio.CancelScope] = set()
+        self._listening: set[trio.CancelScope] = set()
         self._open = trio.Event()
         self._open.set()
 
     async def serve(
         self, sock: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Accept until cancelled; closes the listener."""
-        with trio.socket.from_stdlib_socket(sock) as listener:
-            async with trio.open_nursery() as nursery:
+        """Accept until cancelled or retired; closes the listener, and serves on who has come by it."""
+        async with trio.open_nursery() as nursery:
+            with trio.socket.from_stdlib_socket(sock) as listener, trio.CancelScope() as listening:
+                self._listening.add(listening)
                 task_status.started()
                 while True:
                     await self._open.wait()
@@ -50,6 +54,12 @@ class Server:
                         self._accepting.add(scope)
                         await self._accept(listener, nursery)
                     self._accepting.discard(scope)
+            self._listening.discard(listening)
+
+    def retire_listeners(self) -> None:
+        """Close the present listeners soon: the path leads to another one, and only who was on the way is left."""
+        for listening in self._listening:
+            listening.deadline = min(listening.deadline, trio.current_time() + RETIREMENT_SECONDS)
 
     def stop_accepting(self) -> None:
         """Leave new peers in the listener's queue; those who are here are served on."""

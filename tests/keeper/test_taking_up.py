@@ -1,0 +1,146 @@
+"""A keeper that is killed at each step of a new daemon's taking up: what it has given out by then is not lost."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from tests.keeper.harness import Daemon, KeeperProcess, alive, eventually, expected, generator, raw
+
+from ptybridge.backends.keeper_answers import Answers
+from ptybridge.backends.keeper_link import KeeperLink
+from ptybridge.backends.kept import KeptBackend
+from ptybridge.core.child import ChildSpec
+from ptybridge.core.transcript import Transcript
+from ptybridge.keeper.protocol import Message
+from ptybridge.model import WindowSize
+
+# The keepers that the link starts outlive what started them.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+SESSIONS = 4
+TOTAL = 3 << 20
+WAITING = raw(f"read go; {generator(TOTAL)}")
+
+
+def kill_after(answers: int, keeper: KeeperProcess, patch: pytest.MonkeyPatch) -> None:
+    """Kill the keeper in the step that receives the daemon's so-manieth answer from now on."""
+    count = 0
+    take = Answers.take
+
+    def take_and_kill(self: Answers, message: Message) -> bool:
+        nonlocal count
+        taken = take(self, message)
+        count += 1
+        if count == answers:
+            keeper.kill()
+        return taken
+
+    patch.setattr(Answers, "take", take_and_kill)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while True:
+        if condition():
+            return
+        await trio.sleep(0.01)
+
+
+async def ended(log: Transcript) -> None:
+    await until(lambda: log.ring.eof)
+
+
+@pytest.mark.parametrize("answers", range(1 + SESSIONS + 1))
+async def test_r15_a_keeper_killed_while_a_new_daemon_takes_up_loses_nothing_it_has_given_out(
+    answers: int,
+    run_dir: Path,
+    keeper: KeeperProcess,
+    connect_daemon: Callable[..., Daemon],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = connect_daemon(keeper)
+    pids = {}
+    for number in range(SESSIONS):
+        kept = before.spawn(WAITING, capacity=2 * TOTAL, overflow="pause", echo=False)
+        before.call("note", sid=kept.sid, key="name", data=f"s{number}")
+        pids[kept.sid] = kept.pid
+    before.close()
+
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    backend = KeptBackend(link)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            listener, infos = await link.connect()
+            listener.close()
+            await nursery.start(link.run)
+            kill_after(answers, keeper, monkeypatch)
+            if answers == 0:
+                keeper.kill()
+            notes, held = await backend.hold(infos)
+            # In order, notes first; more may have been under way than was received at the kill.
+            assert list(held) == sorted(pids)[: len(held)]
+            assert len(held) >= answers - 1
+            if held:
+                assert notes == {sid: {"name": f"s{number}"} for number, sid in enumerate(pids)}
+            for child, log in held.values():
+                nursery.start_soon(child.pump, log)
+                await child.send_some(memoryview(b"go\n"))
+            await until(lambda: link.keeper_pid != keeper.pid)
+            for child, log in held.values():
+                assert (await child.wait()).code in {0, None}  # None: a kernel that does not tell of others' children
+                await ended(log)
+                assert log.ring.end == TOTAL
+                assert log.ring.read(0, TOTAL) == (0, expected(0, TOTAL))
+            # The next keeper has them, and what is known of them, too.
+            answer: Message = await link.request("notes")
+            assert answer.body["notes"] == [[sid, "name", notes[sid]["name"]] for sid in held]
+            for child, _ in held.values():
+                await child.aclose()
+            link.stop_keeper()
+            nursery.cancel_scope.cancel()
+    link.close()
+    for sid, pid in pids.items():
+        if sid not in held:  # its only holder was killed: it hung up
+            eventually(lambda pid=pid: not alive(pid), "the end of a child that nobody holds")  # type: ignore[misc]
+
+
+async def test_r15_a_keeper_killed_with_its_answer_leaves_a_child_that_is_looked_after(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    backend = KeptBackend(link)
+    env = {"PATH": os.environ["PATH"]}
+    spec = ChildSpec(argv=WAITING, cwd="/", env=env, size=WindowSize(24, 80), capacity=2 * TOTAL, echo=False)
+    take = Answers.take
+
+    def take_and_kill(self: Answers, message: Message) -> bool:
+        taken = take(self, message)
+        if "names" in message.body:
+            os.kill(link.keeper_pid, signal.SIGKILL)
+            eventually(lambda: not link_lives(link))
+        return taken
+
+    def link_lives(link: Any) -> bool:
+        return bool(link._keeper_lives())
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            listener, _ = await link.connect()
+            listener.close()
+            first = link.keeper_pid
+            await nursery.start(link.run)
+            with monkeypatch.context() as patch:
+                patch.setattr(Answers, "take", take_and_kill)
+                child, log = await backend.spawn("pty", spec)
+            nursery.start_soon(child.pump, log)
+            await child.send_some(memoryview(b"go\n"))
+            await ended(log)
+            assert log.ring.read(0, TOTAL) == (0, expected(0, TOTAL))
+            await until(lambda: link.keeper_pid != first)
+            await child.aclose()
+            link.stop_keeper()
+            nursery.cancel_scope.cancel()
+    link.close()
