@@ -53,7 +53,7 @@ def picture(screen: Screen) -> dict[str, object]:
 # -- output as programs make it -----------------------------------------------------------------------------
 
 
-def _csi(finals: str, most: int = 7) -> st.SearchStrategy[bytes]:
+def csi(finals: str, most: int = 7) -> st.SearchStrategy[bytes]:
     return st.builds(lambda n, final: b"\x1b[%d%s" % (n, final.encode()), st.integers(0, most), st.sampled_from(finals))
 
 
@@ -79,5 +79,5 @@ simple = st.sampled_from(
         b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[>1u", b"\x1b[>5u", b"\x1b[<u",
     ]
 )  # fmt: skip
-pieces = st.one_of(words, words, wide, pens, moves, simple, _csi("ABCDEFGd"), _csi("@PLMSTX"), _csi("JK", most=2))
+pieces = st.one_of(words, words, wide, pens, moves, simple, csi("ABCDEFGd"), csi("@PLMSTX"), csi("JK", most=2))
 streams = st.lists(pieces, max_size=40)

@@ -2,9 +2,8 @@
 
 Known not to come through, and left out of the made-up output: what the alternate screen holds (cells, saved cursor,
 keyboard flags) while the primary one is showing; where REP would repeat from; a cursor outside of the margins that
-origin mode confines it to; protected cells; prompt marks, which make the emulator scroll when a screen is cleared; that
-the newest line of scrollback wrapped into the grid. The last is why the examples are the same at every run: it shows
-once in some ten thousand.
+origin mode confines it to; protected cells; prompt marks, which make the emulator scroll when a screen is cleared. What
+`test_screen_wrapping` names besides is why the examples are the same at every run: it shows once in some ten thousand.
 """
 
 import pytest

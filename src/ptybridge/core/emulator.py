@@ -142,12 +142,20 @@ class Emulator(Protocol):
         """Tell what a cell holds: half of a wide character (wide, tail), the gap before one (head), or neither."""
         ...
 
+    def blank_at(self, line: int, col: int) -> bool:
+        """Tell whether a cell holds nothing at all: no text, not even a blank, and no background."""
+        ...
+
     def link_at(self, line: int, col: int) -> bytes:
         """Return the address a cell is linked to, empty without one."""
         ...
 
     def wraps(self, line: int) -> bool:
         """Return whether a line wraps into the next one."""
+        ...
+
+    def continues(self, line: int) -> bool:
+        """Return whether a line is what the one before it wrapped into, and has not been moved there since."""
         ...
 
     def survey(self, region: Region) -> Survey:

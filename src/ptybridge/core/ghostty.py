@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from ptybridge.core.emulator import CursorState, Extra, Markup, Region, ScreenEvent, Survey, Width
 from ptybridge.core.ghostty_outbox import Outbox, install_callbacks
-from ptybridge.core.ghostty_survey import colored_cells, flag_masks, survey
+from ptybridge.core.ghostty_survey import colored_cells, flag_masks, is_gap, survey
 from ptybridge.model import WindowSize
 
 # 8 bytes a cell, on each of the two screens; a program that asks for more gets fewer rows.
@@ -49,6 +49,7 @@ def load() -> Any:
         # Structs begin with their own size.
         option_sizes=tuple(ffi.sizeof(f"GhosttyFormatter{name}") for name in _OPTION_STRUCTS),
         selection_size=ffi.sizeof("GhosttySelection"),
+        style_size=ffi.sizeof("GhosttyStyle"),
         ref_size=ffi.sizeof("GhosttyGridRef"),
         colored_cells=colored_cells(ffi, lib),
         row_flags=flag_masks(ffi, lib),
@@ -210,10 +211,12 @@ class GhosttyEmulator:
 
     def width_at(self, line: int, col: int) -> Width:
         ffi, lib = self._native.ffi, self._native.lib
-        cell, width = ffi.new("GhosttyCell*"), ffi.new("GhosttyCellWide*")
-        lib.ghostty_grid_ref_cell(self._ref(line, col), cell)
-        lib.ghostty_cell_get(cell[0], lib.GHOSTTY_CELL_DATA_WIDE, width)
+        width = ffi.new("GhosttyCellWide*")
+        lib.ghostty_cell_get(self._cell(line, col), lib.GHOSTTY_CELL_DATA_WIDE, width)
         return _WIDTHS[int(width[0])]
+
+    def blank_at(self, line: int, col: int) -> bool:
+        return is_gap(self._native, self._cell(line, col)) and self.width_at(line, col) == "narrow"
 
     def link_at(self, line: int, col: int) -> bytes:
         ffi, lib = self._native.ffi, self._native.lib
@@ -226,14 +229,19 @@ class GhosttyEmulator:
         return bytes(ffi.buffer(buffer, length[0]))
 
     def wraps(self, line: int) -> bool:
-        ffi, lib = self._native.ffi, self._native.lib
-        row, wraps = ffi.new("GhosttyRow*"), ffi.new("bool*")
-        lib.ghostty_grid_ref_row(self._ref(line, 0), row)
-        lib.ghostty_row_get(row[0], lib.GHOSTTY_ROW_DATA_WRAP, wraps)
-        return bool(wraps[0])
+        return bool(self._row(line) & self._native.row_flags.wraps != 0)
+
+    def continues(self, line: int) -> bool:
+        return bool(self._row(line) & self._native.row_flags.continues != 0)
 
     def survey(self, region: Region) -> Survey:
-        return survey(self._native, self._terminal, self.history, region)
+        return survey(self._native, self._terminal, self.history, region, self._filled)
+
+    def _filled(self, line: int) -> bool:
+        style = self._native.ffi.new("GhosttyStyle*")
+        style.size = self._native.style_size
+        self._native.lib.ghostty_grid_ref_style(self._ref(line, 0), style)
+        return bool(int(style.bg_color.tag) != self._native.lib.GHOSTTY_STYLE_COLOR_NONE)
 
     def colors(self) -> bytes:
         ffi, lib = self._native.ffi, self._native.lib
@@ -303,6 +311,16 @@ class GhosttyEmulator:
         ref.size = native.ref_size
         native.grid_ref(self._terminal, point[0], ref)
         return ref
+
+    def _cell(self, line: int, col: int) -> int:
+        cell = self._native.ffi.new("GhosttyCell*")
+        self._native.lib.ghostty_grid_ref_cell(self._ref(line, col), cell)
+        return int(cell[0])
+
+    def _row(self, line: int) -> int:
+        row = self._native.ffi.new("GhosttyRow*")
+        self._native.lib.ghostty_grid_ref_row(self._ref(line, 0), row)
+        return int(row[0])
 
     def _options(self, region: Region, markup: Markup) -> Any:
         ffi, lib = self._native.ffi, self._native.lib

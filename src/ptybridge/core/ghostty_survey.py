@@ -34,6 +34,7 @@ class _Row(NamedTuple):
     line: int
     cells: bytes
     wraps: bool
+    continues: bool
     # It goes on from a row that says it does not wrap.
     torn: bool
     linked: bool
@@ -45,6 +46,7 @@ class _Row(NamedTuple):
             line=line,
             cells=cells,
             wraps=bits & flags.wraps != 0,
+            continues=bits & flags.continues != 0,
             torn=bits & flags.continues != 0 and not goes_on,
             linked=bits & flags.linked != 0,
             styled=bits & flags.styled != 0,
@@ -84,8 +86,16 @@ def flag_masks(ffi: Any, lib: Any) -> RowFlags:
     )
 
 
-def survey(native: Any, terminal: Any, history: int, region: Region) -> Survey:
-    """Judge the rows of a region; `history` is how many lines stand above the grid."""
+def is_gap(native: Any, cell: int) -> bool:
+    """Return whether a cell has neither text nor a background."""
+    return _kind(native, cell) is _GAP
+
+
+def survey(native: Any, terminal: Any, history: int, region: Region, filled: Callable[[int], bool]) -> Survey:
+    """Judge the rows of a region.
+
+    `history` is how many lines stand above the grid; `filled` tells whether a line begins with text on a background.
+    """
     ffi, lib = native.ffi, native.lib
     state, rows = ffi.new("GhosttyRenderState*"), ffi.new("GhosttyRenderStateRowIterator*")
     if lib.ghostty_render_state_new(ffi.NULL, state) != 0:
@@ -99,14 +109,14 @@ def survey(native: Any, terminal: Any, history: int, region: Region) -> Survey:
         lib.ghostty_render_state_row_iterator_new(ffi.NULL, rows)
         lib.ghostty_render_state_get(state[0], lib.GHOSTTY_RENDER_STATE_DATA_ROW_ITERATOR, rows)
         skipped = region.top - (history - above)
-        return _judge(native, list(islice(_rows(native, rows[0]), skipped, skipped + region.rows)), region.top)
+        return _judge(native, list(islice(_rows(native, rows[0]), skipped, skipped + region.rows)), region.top, filled)
     finally:
         if rows[0]:
             lib.ghostty_render_state_row_iterator_free(rows[0])
         lib.ghostty_render_state_free(state[0])
 
 
-def _judge(native: Any, rows: list[tuple[int, bytes]], top: int) -> Survey:
+def _judge(native: Any, rows: list[tuple[int, bytes]], top: int, filled: Callable[[int], bool]) -> Survey:
     flags, kind = native.row_flags, _memo(partial(_kind, native))
     # Most rows are done with after these few steps, which are most of what a snapshot takes.
     lowest = [cells[::_CELL_BYTES] for _, cells in rows]
@@ -123,13 +133,15 @@ def _judge(native: Any, rows: list[tuple[int, bytes]], top: int) -> Survey:
             # A row that wraps is judged when the next one is known.
             if before is not None and not _fits(native, before, row):
                 special.append(_special(kind, before))
-            misjudged = _misjudged(native, row)
+            # Wrapping into a line may scroll it in, with the background of what is printed first.
+            scrolled_in = before is not None and row.styled and row.cells.endswith(_BLANK) and filled(line)
+            misjudged = scrolled_in or _misjudged(native, row)
             if misjudged:
                 special.append(_special(kind, row))
             before = row if row.wraps and not misjudged else None
         goes_on = bits & flags.wraps != 0
     last = len(rows) - 1
-    while last >= 0 and not any(rows[last][1]):
+    while last >= 0 and not any(rows[last][1]) and not (last and rows[last - 1][0] & flags.wraps):
         last -= 1
     return Survey(special=special, last=top + last)
 
@@ -149,8 +161,8 @@ def _misjudged(native: Any, row: _Row) -> bool:
 
 
 def _fits(native: Any, row: _Row, following: _Row) -> bool:
-    """Tell whether what follows can be what `row` wrapped into: not blank, and wide if a gap was left for that."""
-    if following.cells.startswith(_BLANK):
+    """Tell whether what follows is what `row` wrapped into: not blank, and wide if a gap was left for that."""
+    if not following.continues or following.cells.startswith(_BLANK):
         return False
     lib = native.lib
     gap_left = _width(native, row.cells[-_CELL_BYTES:]) == lib.GHOSTTY_CELL_WIDE_SPACER_HEAD

@@ -6,8 +6,13 @@ they are put together from the spans they are made of.
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Final
 
 from ptybridge.core.emulator import Emulator, Region, Span, SpecialRow, Survey
+
+_NEW_LINE: Final = b"\r\n"
+# U+3000, a blank of two cells.
+_WIDE_BLANK: Final = "\u3000".encode()
 
 
 def separate_rows(emulator: Emulator, region: Region) -> list[bytes]:
@@ -37,11 +42,14 @@ def joined_rows(emulator: Emulator, top: int, survey: Survey) -> bytes:
 def last_shown(emulator: Emulator, top: int, survey: Survey) -> int:
     """Return the last of the surveyed lines that `joined_rows` does not leave out, at least `top`.
 
-    Cells may be in use without showing, like the gap a wide character left behind.
+    Cells may be in use without showing, like the gap a wide character left behind. A blank line into which the one
+    before it wrapped is not left out.
     """
     shown = {row.line for row in survey.special if row.spans}
     last = survey.last
-    while last > top and last not in shown and not emulator.format(whole_rows(emulator, last, last + 1), "vt"):
+    while last > top and last not in shown and not emulator.wraps(last - 1):
+        if emulator.format(whole_rows(emulator, last, last + 1), "vt"):
+            break
         last -= 1
     return max(top, last)
 
@@ -74,8 +82,7 @@ def _span(emulator: Emulator, line: int, start: int, end: int, color: bytes) -> 
 def _pieces(emulator: Emulator, survey: Survey, start: int) -> Iterator[bytes]:
     for row in survey.special:
         yield _block(emulator, start, row.line)
-        yield from _special(emulator, row)
-        yield _line_end(emulator, row.line)
+        yield _special(emulator, row)
         start = row.line + 1
     if start <= survey.last:
         yield emulator.format(whole_rows(emulator, start, survey.last + 1), "vt", unwrap=True)
@@ -94,24 +101,58 @@ def _block(emulator: Emulator, start: int, end: int) -> bytes:
 
 
 def _line_end(emulator: Emulator, line: int) -> bytes:
-    """Return nothing where printing on wraps by itself, which takes cells that are not blank on both sides."""
+    """Return what leads from the end of a printed line into the next one, where either is special.
+
+    If it wrapped and its last cell is not blank, it wraps there by itself when something is printed.
+    """
     last = emulator.size.cols - 1
-    if emulator.wraps(line) and emulator.format(Region(top=line + 1, rows=1, left=0, cols=1), "vt"):
-        before_wide = emulator.width_at(line, last) == "head"
-        if before_wide and emulator.width_at(line + 1, 0) != "wide":
-            return b"\r\n"
-        if emulator.format(Region(top=line, rows=1, left=last - before_wide, cols=1), "vt"):
-            return b""
-    return b"\r\n"
+    if not emulator.wraps(line) or emulator.blank_at(line, last):
+        return _NEW_LINE
+    if emulator.width_at(line, last) == "head":
+        return b"\x1b[%dG" % (last + 1) + _wrap(emulator, line + 1, gap=True)
+    return _wrap(emulator, line + 1)
 
 
-def _special(emulator: Emulator, row: SpecialRow) -> Iterator[bytes]:
+def _wrap(emulator: Emulator, line: int, *, gap: bool = False) -> bytes:
+    """Return what makes the cursor wrap into a line, to its beginning.
+
+    That is its first character, or a blank which is erased again; without colours, as a line that scrolls in because
+    of it takes on the background. A wide character leaves a `gap` behind. A line that does not know that it goes on
+    from the one before was inserted there.
+    """
+    wide = emulator.width_at(line, 0) == "wide"
+    first = emulator.format(Region(top=line, rows=1, left=0, cols=1 + wide), "text")
+    if gap and not wide:
+        first = _WIDE_BLANK
+    if not emulator.continues(line):
+        return (first or b" ") + b"\r\x1b[M"
+    erased = not first or first == _WIDE_BLANK or emulator.blank_at(line, 0)
+    # Erasing to the beginning of a row leaves it what the one before wrapped into.
+    return (first or b" ") + (b"\x1b[1K\r" if erased else b"\r")
+
+
+def _special(emulator: Emulator, row: SpecialRow) -> bytes:
+    """Return a special row and its end."""
+    cells, end = b"".join(_spans(emulator, row)), _line_end(emulator, row.line)
+    size = emulator.size
+    if end != _NEW_LINE or size.rows == 1 or not emulator.wraps(row.line):
+        return cells + end
+    # It wrapped and then its end was erased. So fill it up and wrap; then push out of the row what filled it: inserting
+    # leaves a row wrapped, while erasing its end does not.
+    used = row.spans[-1].left + row.spans[-1].cols if row.spans else 0
+    fill = size.cols - used
+    return b"%s%s%s\x1b[A\x1b[%dG\x1b[%d@\x1b[B\r" % (cells, b" " * fill, _wrap(emulator, row.line + 1), used + 1, fill)
+
+
+def _spans(emulator: Emulator, row: SpecialRow) -> Iterator[bytes]:
     for span in row.spans:
-        # Blanks at the beginning are printed: this may be where the line before has to wrap.
-        if span is row.spans[0]:
-            yield b" " * span.left
-        else:
+        # At the beginning of a row the cursor may still stand at the end of the one before, about to wrap.
+        if span.left:
             yield b"\x1b[%dG" % (span.left + 1)
+        if span.color and (span.left + span.cols < emulator.size.cols or not emulator.wraps(row.line)):
+            # Erased cells are dropped where lines are wrapped anew; blanks would not be.
+            yield b"\x1b[0m%s\x1b[%dX\x1b[0m" % (span.color, span.cols)
+            continue
         if not row.linked or span.color:
             yield _span(emulator, row.line, span.left, span.left + span.cols, span.color)
             continue

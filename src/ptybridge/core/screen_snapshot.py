@@ -54,10 +54,9 @@ class State(msgspec.Struct, frozen=True):
 
 def compose(emulator: Emulator, state: State) -> bytes:
     """Return the snapshot; `state` was gathered at most plain text ago."""
-    cursor, grid = emulator.cursor, _grid(emulator)
-    history = b"" if state.alternate else _history(emulator, state.limit)
+    cursor, cells = emulator.cursor, _cells(emulator, 0 if state.alternate else state.limit)
     at, cell = state.frame.address(cursor), wrapping_cell(emulator, state.frame, cursor)
-    return b"".join((state.before, history, grid, state.after, at, cell, state.finish, _unfinished(emulator)))
+    return b"".join((state.before, cells, state.after, at, cell, state.finish, _unfinished(emulator)))
 
 
 def gather(emulator: Emulator, limit: int | None) -> State:
@@ -97,7 +96,7 @@ def _behind(emulator: Emulator, fork: Emulator | None, limit: int | None) -> byt
     if fork is None:
         return b"\x1b[?%dh\x1b[H\x1b[J" % switch
     fork.write(b"\x1b[?47l")
-    keyboard, cells = _keyboard(fork), _history(fork, limit) + _grid(fork)
+    keyboard, cells = _keyboard(fork), _cells(fork, limit)
     fork.write(b"\x1b8")
     below = Saved(fork)
     # 1049 saves the cursor by itself. The alternate screen begins with the pen of the primary one.
@@ -108,21 +107,35 @@ def _behind(emulator: Emulator, fork: Emulator | None, limit: int | None) -> byt
 # -- cells --------------------------------------------------------------------------------------------------
 
 
-def _history(emulator: Emulator, limit: int | None) -> bytes:
-    rows, end = emulator.size.rows, emulator.history
-    count = end if limit is None else min(end, max(0, limit))
-    if count == 0:
+def _cells(emulator: Emulator, limit: int | None) -> bytes:
+    """Return at most `limit` lines of scrollback (None: all), scrolled out, and the grid."""
+    end = emulator.history
+    top = 0 if limit is None else end - min(end, max(0, limit))
+    # The line that goes on from scrollback into the grid must be printed in one go, to be one line there as well.
+    joint = end
+    while joint > top and emulator.wraps(joint - 1):
+        joint -= 1
+    return _scrolled_out(emulator, top, joint) + _grid(emulator, joint)
+
+
+def _scrolled_out(emulator: Emulator, top: int, end: int) -> bytes:
+    if top == end:
         return b""
-    top = end - count
+    rows = emulator.size.rows
     survey = emulator.survey(whole_rows(emulator, top, end))
     text, blank = joined_rows(emulator, top, survey), end - 1 - last_shown(emulator, top, survey)
     # However the other terminal measured these lines, scrolling one screenful from the last row takes them all out.
-    return b"%s%s\x1b[%d;1H%s\x1b[H\x1b[J" % (text, b"\r\n" * blank, rows, b"\n" * min(count, rows))
+    return b"%s%s\x1b[%d;1H%s\x1b[H\x1b[J" % (text, b"\r\n" * blank, rows, b"\n" * min(end - top, rows))
 
 
-def _grid(emulator: Emulator) -> bytes:
-    top = emulator.history
-    return joined_rows(emulator, top, emulator.survey(whole_rows(emulator, top, top + emulator.size.rows)))
+def _grid(emulator: Emulator, top: int) -> bytes:
+    """Return the lines from `top` on, of which those above the grid scroll out."""
+    rows, end = emulator.size.rows, emulator.history + emulator.size.rows
+    survey = emulator.survey(whole_rows(emulator, top, end))
+    text = joined_rows(emulator, top, survey)
+    used, above = last_shown(emulator, top, survey) + 1 - top, emulator.history - top
+    left = above - max(0, used - rows)
+    return text + (b"\x1b[%d;1H%s" % (rows, b"\n" * left) if left else b"")
 
 
 # -- the rest -----------------------------------------------------------------------------------------------
