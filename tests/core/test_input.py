@@ -217,3 +217,12 @@ async def test_a_rate_refuses_whole_requests(autojump_clock: MockClock) -> None:
     assert child.received == b"x" * 100 + b"y" * 50
     queue.set_rate(None)
     await queue.write(b"z" * 5000)
+
+
+async def test_what_was_erased_makes_room_on_the_line() -> None:
+    child = FakeChild()
+    queue = queue_of(child, LineMode(canonical=True, echo=True))
+    await queue.write(b"x" * CANONICAL_LINE_BYTES)
+    assert queue.write_nowait(b"y") is None
+    assert queue.write_nowait(b"\x15" + b"y" * CANONICAL_LINE_BYTES) == CANONICAL_LINE_BYTES + 1
+    assert queue.write_nowait(b"\x03" + b"z" * CANONICAL_LINE_BYTES) == CANONICAL_LINE_BYTES + 1

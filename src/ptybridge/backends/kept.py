@@ -21,6 +21,7 @@ from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import spawn_failed
 from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.signals import signal_name, signal_number
 from ptybridge.core.transcript import INLINE_BYTES, Transcript
 from ptybridge.errors import InputClosed, SpawnFailed, Unavailable
@@ -307,6 +308,10 @@ class KeptChild:
     def line_mode(self) -> LineMode | None:
         """Return the line discipline's state, None without a terminal."""
         return terminal.line_mode(self._pty_fd)
+
+    def line_keys(self) -> LineKeys | None:
+        """Return what has an effect in line mode, None outside of it."""
+        return terminal.line_keys(self._pty_fd)
 
     def foreground_pgid(self) -> int | None:
         """Return the terminal's foreground process group."""

@@ -13,6 +13,7 @@ from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import abandon, spawn_failed, start
 from ptybridge.backends.stream import close_fd, pump, write_nowait, write_some
 from ptybridge.core.child import ChildSpec, LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.transcript import Transcript
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.keeper.segments import STDERR, STDOUT
@@ -80,6 +81,10 @@ class PipesChild:
         return self._process.survivors()
 
     def line_mode(self) -> LineMode | None:
+        """Return None: pipes have no line discipline."""
+        return None
+
+    def line_keys(self) -> LineKeys | None:
         """Return None: pipes have no line discipline."""
         return None
 

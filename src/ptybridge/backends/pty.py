@@ -10,6 +10,7 @@ from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import abandon, spawn_failed, start
 from ptybridge.backends.stream import close_fd, pump, write_nowait, write_some
 from ptybridge.core.child import ChildSpec, LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed
 from ptybridge.keeper.ring import Ring
@@ -79,6 +80,10 @@ class PtyChild:
     def line_mode(self) -> LineMode | None:
         """Return the terminal's mode."""
         return terminal.line_mode(self._pty_fd)
+
+    def line_keys(self) -> LineKeys | None:
+        """Return what has an effect in line mode, None outside of it."""
+        return terminal.line_keys(self._pty_fd)
 
     def foreground_pgid(self) -> int | None:
         """Return the terminal's foreground process group."""

@@ -12,12 +12,16 @@ import termios
 from typing import Final
 
 from ptybridge.core.child import LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.model import WindowSize
 
 # asm-generic/ioctls.h: open the child's side of a pty without a path, so that no mount namespace matters.
 _TIOCGPTPEER: Final = getattr(termios, "TIOCGPTPEER", 0x5441)
+_IFLAG: Final = 0
 _LFLAG: Final = 3
 _CC: Final = 6
+# asm-generic/termbits.h; Python has no name for it before 3.13.
+_IUTF8: Final = 0x4000
 
 
 def set_size(fd: int, size: WindowSize) -> None:
@@ -38,6 +42,44 @@ def line_mode(fd: int) -> LineMode | None:
         return None
     return LineMode(
         canonical=bool(flags & termios.ICANON), echo=bool(flags & termios.ECHO), flow_stopped=_flow_stopped(fd)
+    )
+
+
+def line_keys(fd: int) -> LineKeys | None:
+    """Return what has an effect in line mode: termios(3), and drivers/tty/n_tty.c for the order. None outside of it."""
+    if fd < 0:
+        return None
+    try:
+        attributes = termios.tcgetattr(fd)
+    except termios.error:
+        return None
+    inputs, local, characters = attributes[_IFLAG], attributes[_LFLAG], attributes[_CC]
+    if not local & termios.ICANON:
+        return None
+
+    def keys(flag: int, *numbers: int) -> bytes:
+        found = b"".join(characters[number] for number in numbers) if flag else b""
+        # NUL is how Linux spells _POSIX_VDISABLE.
+        return found.replace(b"\0", b"")
+
+    extended = local & termios.IEXTEN
+    signals = keys(local & termios.ISIG, termios.VINTR, termios.VQUIT, termios.VSUSP)
+    swallowed = keys(inputs & termios.IXON, termios.VSTART, termios.VSTOP)
+    swallowed += keys(extended and local & termios.ECHO, termios.VREPRINT)
+    newlines = b"" if inputs & termios.INLCR else b"\n"
+    if inputs & termios.IGNCR:
+        swallowed += b"\r"
+    elif inputs & termios.ICRNL:
+        newlines += b"\r"
+    return LineKeys(
+        ends=newlines + keys(1, termios.VEOF, termios.VEOL) + keys(extended, termios.VEOL2),
+        flushes=b"" if local & termios.NOFLSH else signals,
+        swallowed=swallowed + signals if local & termios.NOFLSH else swallowed,
+        erase=keys(1, termios.VERASE),
+        erase_word=keys(extended, termios.VWERASE),
+        kill=keys(1, termios.VKILL),
+        literal=keys(extended, termios.VLNEXT),
+        utf8=bool(inputs & _IUTF8),
     )
 
 

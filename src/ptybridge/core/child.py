@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.memory import Notebook
 from ptybridge.core.transcript import Transcript
 from ptybridge.model import Backend, ExitStatus, WindowSize
@@ -77,6 +78,10 @@ class Child(Protocol):
 
     def survivors(self) -> list[int]:
         """Return the live (non-zombie) processes of the child's session, the child included."""
+        ...
+
+    def line_keys(self) -> LineKeys | None:
+        """Return what has an effect in line mode; None without a terminal, or if it is not in line mode."""
         ...
 
     def line_mode(self) -> LineMode | None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ptybridge.core.child import Child
+from ptybridge.core.lineedit import CookedLine
 from ptybridge.core.ratelimit import TokenBucket
 from ptybridge.errors import InputClosed, InputFull, LineTooLong, RateLimited, SessionExited
 
@@ -37,7 +38,7 @@ class InputQueue:
         self._queue: deque[memoryview | None] = deque()
         self._queued_bytes = 0
         self._more = trio.Event()
-        self._line_bytes = 0
+        self._line = CookedLine()
         # Held by a request that has to wait before it can queue: those that come after it wait behind it, so that
         # input stays in the order in which it was asked for.
         self._turn = trio.Lock()
@@ -51,7 +52,7 @@ class InputQueue:
 
         Waits only when a line is too long for line mode, or behind somebody who waits for that or for `write_made`.
         """
-        if not self._turn.locked() and self._longest_line(data) <= CANONICAL_LINE_BYTES:
+        if not self._turn.locked() and not self._too_long(data):
             self._check(len(data))
             return self._accept(data, eof)
         async with self._turn:
@@ -64,14 +65,14 @@ class InputQueue:
 
     async def _write_in_turn(self, data: bytes, eof: bool) -> int:
         self._check(len(data))
-        if self._longest_line(data) > CANONICAL_LINE_BYTES:
+        if self._too_long(data):
             await self._wait_raw_mode(data)
             self._check(len(data))
         return self._accept(data, eof)
 
     def write_nowait(self, data: bytes) -> int | None:
         """As `write` but never waits: None when `write` must be used."""
-        if self._turn.locked() or self._longest_line(data) > CANONICAL_LINE_BYTES:
+        if self._turn.locked() or self._too_long(data):
             return None
         self._check(len(data))
         return self._accept(data, eof=False)
@@ -106,7 +107,7 @@ class InputQueue:
         return self._put(data, eof)
 
     def _put(self, data: bytes, eof: bool) -> int:
-        self._note_line(data)
+        self._line.take(data, self.child.line_keys())
         sent = 0 if self._queue else self.child.send_nowait(data)
         if sent < len(data):
             self._push(memoryview(data)[sent:])
@@ -121,30 +122,20 @@ class InputQueue:
         self._queued_bytes += len(item) if item is not None else 0
         self._more.set()
 
-    def _note_line(self, data: bytes) -> None:
-        at = max(data.rfind(b"\n"), data.rfind(b"\r"))
-        self._line_bytes = len(data) - at - 1 if at >= 0 else self._line_bytes + len(data)
-
-    def _longest_line(self, data: bytes) -> int:
-        """Return the longest unfinished or finished line this data makes, 0 when it cannot be too long."""
-        if self._line_bytes + len(data) <= CANONICAL_LINE_BYTES:
-            return 0
-        first, *rest = data.replace(b"\r", b"\n").split(b"\n")
-        return (
-            max(self._line_bytes + len(first), *(len(line) for line in rest))
-            if rest
-            else (self._line_bytes + len(first))
-        )
+    def _too_long(self, data: bytes) -> int:
+        """Return the length of the longest line this makes, if line mode would cut it; else 0."""
+        if len(self._line) + len(data) <= CANONICAL_LINE_BYTES:
+            return 0  # without asking the terminal
+        return self._line.longest(data, self.child.line_keys(), CANONICAL_LINE_BYTES)
 
     async def _wait_raw_mode(self, data: bytes) -> None:
         with trio.move_on_after(RAW_MODE_SECONDS):
             # A terminal does not announce a change of its modes.
             while (mode := self.child.line_mode()) is not None and mode.canonical:  # noqa: ASYNC110
                 await trio.sleep(RAW_MODE_POLL_SECONDS)
-            self._line_bytes = 0  # raw mode has no lines, pipes neither
             return
         raise LineTooLong(
-            f"a line of {self._longest_line(data)} bytes would be cut at {CANONICAL_LINE_BYTES} by the terminal, "
+            f"a line of {self._too_long(data)} bytes would be cut at {CANONICAL_LINE_BYTES} by the terminal, "
             "which is in line mode"
         )
 

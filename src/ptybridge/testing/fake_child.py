@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from ptybridge.core.child import LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.signals import signal_name
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed
@@ -143,6 +144,11 @@ class FakeChild:
     def line_mode(self) -> LineMode | None:
         """Return `mode`, None without a terminal or after its end."""
         return None if self.backend == "pipes" or self._output_closed else self.mode
+
+    def line_keys(self) -> LineKeys | None:
+        """Return the usual keys while `mode` is line mode."""
+        mode = self.line_mode()
+        return LineKeys() if mode is not None and mode.canonical else None
 
     def foreground_pgid(self) -> int | None:
         """Return the child's own group while it runs behind a terminal."""
