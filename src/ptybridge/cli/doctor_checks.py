@@ -142,7 +142,7 @@ def check_descriptors(seen: Examined) -> Iterator[Finding]:
         message = f"the {name} has {count} of {limit} open"
         if count > limit * NEARLY:
             yield Finding(
-                "descriptors", "warn", message, "close sessions, or raise the limit (ulimit -n, LimitNOFILE=)"
+                "descriptors", "warn", message, "close sessions, or raise the hard limit (ulimit -Hn, LimitNOFILE=)"
             )
         else:
             yield Finding("descriptors", "ok", message)
@@ -226,7 +226,7 @@ def check_limits(seen: Examined) -> Iterator[Finding]:
     """What a daemon started from here would get."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = "no limit" if hard == resource.RLIM_INFINITY else str(hard)
-    message = f"{soft} open files here, {most} for the keeper"
+    message = f"{soft} open files for programs in sessions, {most} for daemon and keeper"
     if hard != resource.RLIM_INFINITY and hard < FEW_DESCRIPTORS:
         yield Finding(
             "limits", "warn", f"{message}: enough for {hard // 5} sessions", "raise the hard limit (ulimit -Hn)"
