@@ -1,0 +1,50 @@
+"""Run by an official Python client's own interpreter: drives `ptybridge mcp` over stdio and prints what it saw.
+
+Both generations of the client are driven by this one file; where their interfaces differ it looks at which it has.
+Takes the server's command line as arguments and a list of tool calls as JSON on standard input.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+
+def plain(value: Any) -> Any:
+    """What a client's object says on the wire."""
+    return value.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {"client": version("mcp"), "notifications": []}
+
+    async def on_message(message: Any) -> None:
+        root = getattr(message, "root", message)
+        if hasattr(root, "method"):
+            seen["notifications"].append(root.method)
+
+    parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
+    async with stdio_client(parameters) as (read, write):
+        async with ClientSession(read, write, message_handler=on_message) as session:
+            seen["initialize"] = plain(await session.initialize())
+            seen["tools"] = [plain(one) for one in (await session.list_tools()).tools]
+            seen["results"] = []
+            for call in calls:
+                seen["results"].append(plain(await session.call_tool(call["name"], call["arguments"])))
+            resources = (await session.list_resources()).resources
+            seen["resources"] = [plain(one) for one in resources]
+            if resources:
+                uri = resources[0].uri
+                seen["read"] = plain(await session.read_resource(uri))
+                await session.subscribe_resource(uri)
+                await session.unsubscribe_resource(uri)
+            await session.send_ping()
+    return seen
+
+
+print(json.dumps(asyncio.run(drive(sys.argv[1:], json.load(sys.stdin)))))
