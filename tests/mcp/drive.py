@@ -24,6 +24,7 @@ async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, An
     seen: dict[str, Any] = {"client": version("mcp"), "notifications": []}
 
     async def on_message(message: Any) -> None:
+        await asyncio.sleep(0)
         root = getattr(message, "root", message)
         if hasattr(root, "method"):
             seen["notifications"].append(root.method)
