@@ -137,6 +137,12 @@ class AttachmentNotFound(NotFound):
     default_hint = "`ptybridge clients` shows the attachments"
 
 
+class CommandNotFound(NotFound):
+    """The session has no command of this number, or does not keep it any more."""
+
+    default_hint = "`ptybridge history` shows the commands"
+
+
 class Conflict(PtybridgeError):
     """The current state does not allow this."""
 
@@ -161,6 +167,13 @@ class LineTooLong(Conflict):
     """The terminal is in line mode and would silently cut a line of this length."""
 
     default_hint = "send shorter lines, or wait until the program has set raw mode"
+
+
+class Busy(Conflict):
+    """The session's shell is not at its prompt; the message says what runs."""
+
+    rpc_code = -32024
+    default_hint = "wait for `command_done`, give `wait`, or use another session"
 
 
 class LeaseHeld(Conflict):

@@ -6,6 +6,7 @@ from typing import Any
 
 from ptybridge.api import (
     attach,
+    command,
     event,
     exec,
     mcp,
@@ -20,6 +21,7 @@ AnyOperation = Operation[Any, Any]
 CONTRACT: tuple[ModuleType, ...] = (
     session,
     terminal,
+    command,
     attach,
     exec,
     event,

@@ -68,7 +68,10 @@ class Attachment(Result):
 
 
 class SessionInfo(Result):
-    """Everything about a session. Times are milliseconds since the epoch, offsets positions in its transcript."""
+    """Everything about a session. Times are milliseconds since the epoch, offsets positions in its transcript.
+
+    `shell_integration` tells what a shell with marks is at; `current_cwd` is its directory now, `cwd` where it started.
+    """
 
     session_id: str
     name: str | None
@@ -110,6 +113,9 @@ class SessionInfo(Result):
     output_bytes_per_second: int | None
     keep_ms: int | None = None
     profile: str | None = None
+    shell_integration: Literal["off", "starting", "prompt", "running"] = "off"
+    current_cwd: str | None = None
+    running_command: str | None = None
 
 
 class Create(Params):
@@ -120,6 +126,7 @@ class Create(Params):
     `caller_env`: the caller's own environment, below `env`; what must not be inherited (LD_* and such) is left out.
     `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on. Live are
     attachments, followers, waits for a pattern, and who has read from a position of its own within 10 s.
+    `shell_integration`: "auto" lets an interactive bash, zsh or fish tell where commands begin and end.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
     `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
     """
@@ -138,6 +145,7 @@ class Create(Params):
     max_output_bytes: OutputBytes = 1 << 20
     overflow: Overflow = "drain"
     echo: bool = True
+    shell_integration: Literal["auto", "off"] = "auto"
     window_size_policy: SizePolicy = "latest"
     idle_timeout_ms: Milliseconds | None = None
     max_runtime_ms: Milliseconds | None = None

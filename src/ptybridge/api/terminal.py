@@ -9,6 +9,7 @@ from ptybridge.errors import Conflict, InputClosed, InputFull, LineTooLong, Rate
 from ptybridge.model import Encoding, Milliseconds, Offset, Stream
 
 WRITE_ERRORS = (SessionNotFound, SessionExited, InputClosed, InputFull, LineTooLong, RateLimited)
+WaitReason = Literal["matched", "exited", "idle", "screen", "command_done", "needs_input", "timeout", "gap"]
 Pattern = str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -110,13 +111,19 @@ class ReadUntilResult(Result):
 
 
 class Condition(Params):
-    """What to wait for: exactly one of `exit`, `pattern`, `idle_ms`, `screen`. `regex` qualifies `pattern`."""
+    """What to wait for: exactly one of them. `regex` qualifies `pattern`.
+
+    `command_done`: the shell is at its prompt and nothing runs (needs a session with shell integration).
+    `needs_input`: the program has been silent for half a second and is blocked reading the terminal.
+    """
 
     exit: bool = False
     pattern: str | None = None
     regex: bool = False
     idle_ms: Milliseconds | None = None
     screen: str | None = None
+    command_done: bool = False
+    needs_input: bool = False
 
 
 Conditions = Annotated[list[Condition], msgspec.Meta(min_length=1, max_length=16)]
@@ -139,7 +146,7 @@ class Wait(Params):
 class Waited(Result):
     """Why the wait ended; `condition` is the one that held, `offset` where (the end of the match, or of the log)."""
 
-    reason: Literal["matched", "exited", "idle", "screen", "timeout", "gap"]
+    reason: WaitReason
     condition: Condition | None
     offset: int
     match: str | None
@@ -169,7 +176,7 @@ class Prompted(Result):
     The caller's position, which was at `unread_offset`, is at `offset` now.
     """
 
-    reason: Literal["matched", "exited", "idle", "screen", "timeout", "gap"]
+    reason: WaitReason
     condition: Condition | None
     data: str
     start_offset: int

@@ -32,6 +32,12 @@ class InputQueue:
         self.child = child
         self.limiter: TokenBucket | None = None
         self.accepted_bytes = 0
+        # How many pieces of input have ended a line: what a shell has been given to run.
+        self.enters = 0
+        # Whether the last of it is the beginning of a line.
+        self.unfinished = False
+        # When a Ctrl-C was among it, which makes shells throw away what they are just reading.
+        self.interrupted_at = float("-inf")
         self.written_at = trio.current_time()
         self.closed = False
         self._max_bytes = max_bytes
@@ -80,7 +86,9 @@ class InputQueue:
     def answer_nowait(self, data: bytes) -> None:
         """Give the program the terminal's answers to its queries; it waits for them, so they wait for nobody."""
         self._check(len(data))
+        unfinished = self.unfinished
         self._put(data, eof=False)
+        self.unfinished = unfinished
 
     def close(self) -> None:
         """The child is gone: refuse further input."""
@@ -108,6 +116,11 @@ class InputQueue:
 
     def _put(self, data: bytes, eof: bool) -> int:
         self._line.take(data, self.child.line_keys())
+        # Ctrl-U and Ctrl-C empty a line.
+        self.unfinished = bool(data) and data[-1:] not in {b"\r", b"\n", b"\x03", b"\x15"}
+        if b"\x03" in data:
+            self.interrupted_at = trio.current_time()
+        self.enters += b"\r" in data or b"\n" in data
         sent = 0 if self._queue else self.child.send_nowait(data)
         if sent < len(data):
             self._push(memoryview(data)[sent:])

@@ -14,7 +14,7 @@ LF: write `\\r?$`, or ask for `plain`, which removes that CR with the escape seq
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -162,6 +162,18 @@ def compile_patterns(pattern: str | list[str], *, regex: bool = False, plain: bo
         raise InvalidParams(f"`pattern` must be one to {MAX_PATTERNS} patterns, not {len(patterns)}")
     encoded = [_encode(one) for one in patterns]
     return Matcher(patterns, _Expressions(encoded) if regex else _Literals(encoded), plain=plain)
+
+
+def finder(pattern: str, *, regex: bool, ignore_case: bool) -> Callable[[str], bool]:
+    """Return what tells whether a text has a match of one pattern. Raises InvalidParams as `compile_patterns` does."""
+    encoded = _encode(pattern)
+    if not regex and not ignore_case:
+        return lambda text: pattern in text
+    if not regex:
+        folded = pattern.casefold()
+        return lambda text: folded in text.casefold()
+    expression = _compile(b"(?i)" + encoded if ignore_case else encoded)
+    return lambda text: expression.search(text.encode("utf-8", "replace"), 0) is not None
 
 
 def _encode(pattern: str) -> bytes:

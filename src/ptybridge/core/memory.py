@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ptybridge.core.commands import SavedCommands
 from ptybridge.core.screen import Screen
 from ptybridge.model import Access, ExitReason, Overflow, SizePolicy, WindowSize
 
 RECORD = "record"
 SCREEN = "screen"
 POSITION = "position "
+COMMANDS = "commands"
 
 
 class Notebook(Protocol):
@@ -98,6 +100,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     record: Record
     screen: SavedScreen | None
     positions: dict[tuple[str, ...], int]
+    commands: SavedCommands | None = None
 
 
 def position_key(reader: tuple[str, ...]) -> str:
@@ -112,6 +115,7 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
     try:
         record = msgspec.convert(notes[RECORD], Record)
         screen = notes.get(SCREEN)
+        commands = notes.get(COMMANDS)
         return Remembered(
             record=record,
             screen=msgspec.convert(screen, SavedScreen) if screen is not None else None,
@@ -120,6 +124,7 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
                 for key, value in notes.items()
                 if key.startswith(POSITION)
             },
+            commands=msgspec.convert(commands, SavedCommands) if commands is not None else None,
         )
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise ValueError(f"its notes cannot be read: {exc}") from exc

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ptybridge.core.eventlog import now_ms
-from ptybridge.core.memory import RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
+from ptybridge.core.memory import COMMANDS, RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
 from ptybridge.core.winsize import KEPT_RESIZES
 
 if TYPE_CHECKING:
@@ -89,6 +91,12 @@ class Saver:
         """Write down how far a reader has come, or (None) that it is forgotten."""
         self._write(position_key(reader), offset)
 
+    def commands(self) -> None:
+        """Write down the commands and how far the shell's marks were read."""
+        saved = self._session.commands.saved() if self.active else None
+        if saved is not None:
+            self._write(COMMANDS, msgspec.to_builtins(saved))
+
     def record(self) -> None:
         """Write down the session's facts."""
         if not self.active:
@@ -135,6 +143,7 @@ class Saver:
         if self._screen is not None:
             self._write(SCREEN, self._screen.note())
         self.record()
+        self.commands()
         for reader, offset in self._session.positions.items():
             self.position(reader, offset)
 
@@ -153,5 +162,6 @@ def restore_into(session: "Session", remembered: Remembered) -> None:
     session.title = record.title
     session.input.accepted_bytes = record.accepted_bytes
     session.positions = dict(remembered.positions)
+    session.commands.bytes_seen = record.accepted_bytes
     if record.viewers:
         session.returning.expect(record.viewers)

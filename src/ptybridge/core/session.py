@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from ptybridge.core.child import Child
+from ptybridge.core.commands import CommandLog, SavedCommands
 from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChanged
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.follower import ScreenFollower
@@ -95,6 +96,8 @@ class Session:
         threads: trio.CapacityLimiter,
         max_input_bytes: Callable[[], int],
         saved_screen: SavedScreen | None = None,
+        nonce: str | None = None,
+        saved_commands: SavedCommands | None = None,
     ) -> None:
         self.session_id = session_id
         self.child = child
@@ -108,6 +111,8 @@ class Session:
         self.created_by = created_by
         self.attachments = Attachments(policy, size)
         self.input = InputQueue(child, max_input_bytes)
+        self.commands = CommandLog(transcript, nonce, saved_commands)
+        self.commands.count_input = lambda: (self.input.enters, self.input.accepted_bytes)
         self.created_at_ms = now_ms()
         self.started_at = trio.current_time()
         self.exited_at_ms: int | None = None
@@ -124,6 +129,7 @@ class Session:
         self.positions: dict[tuple[str, ...], int] = {}
         self.repaint: set[Callable[[], None]] = set()
         self.saver = Saver(self, child.notebook, saved_screen)
+        self.commands.on_saved = self.saver.commands
         self.returning = Returning(transcript)
         self.polling = PollingReaders(transcript, self.position)
         self._events = events
@@ -183,6 +189,7 @@ class Session:
         self.log.add_floor(self._viewers_floor)
         self.log.add_floor(self.saver.floor)
         self.log.add_floor(self.returning.floor)
+        self.log.add_floor(self.commands.floor)
         self.log.add_floor(self._polling_floor)
         try:
             with self._scope:
@@ -190,6 +197,7 @@ class Session:
                     nursery.start_soon(self.input.run)
                     nursery.start_soon(self._delay_output)
                     nursery.start_soon(self.returning.run)
+                    nursery.start_soon(self.commands.run)
                     task_status.started()
                     await self._live()
                     nursery.cancel_scope.cancel()

@@ -13,7 +13,9 @@ import trio
 from ptybridge import config
 from ptybridge.core import closing, environment, procinfo
 from ptybridge.core.child import Child, ChildSpec
+from ptybridge.core.commands import SavedCommands
 from ptybridge.core.eventlog import EventLog, now_ms
+from ptybridge.core.integration import Integration, prepare
 from ptybridge.core.memory import Remembered, SavedScreen
 from ptybridge.core.saver import restore_into
 from ptybridge.core.screen import Screen
@@ -52,6 +54,7 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
     policy: SizePolicy = "latest"
     max_output_bytes: int = 1 << 20
     echo: bool = True
+    shell_integration: Integration = "auto"
 
 
 class Sessions:
@@ -110,10 +113,11 @@ class Sessions:
             spec.caller_env, spec.env, session_id=session_id, terminal=spec.backend != "pipes"
         )
         argv = environment.resolve_command(spec.command, env)
+        marked = prepare(argv, env) if spec.shell_integration == "auto" and spec.backend == "pty" else None
         child_spec = ChildSpec(
-            argv=argv,
+            argv=marked.argv if marked is not None else argv,
             cwd=environment.resolve_cwd(spec.cwd, None, env.get("HOME")),
-            env=env,
+            env=marked.env if marked is not None else env,
             size=spec.size,
             echo=spec.echo,
             capacity=spec.max_output_bytes,
@@ -127,7 +131,10 @@ class Sessions:
             raise
         finally:
             self._starting -= 1
-        return await self._start(session_id, child, transcript, child_spec, spec, labels, limits, created_by)
+        nonce = marked.nonce if marked is not None else None
+        return await self._start(
+            session_id, child, transcript, child_spec, spec, labels, limits, created_by, argv, nonce
+        )
 
     async def _start(
         self,
@@ -139,21 +146,25 @@ class Sessions:
         labels: Labels,
         limits: Limits,
         created_by: str,
+        command: list[str],
+        nonce: str | None,
     ) -> Session:
         session = self._build(
             session_id,
             child,
             transcript,
             self._new_screen(spec.size, spec.backend),
-            command=child_spec.argv,
+            command=command,
             cwd=child_spec.cwd,
             policy=spec.policy,
             labels=labels,
             limits=limits,
             created_by=created_by,
+            nonce=nonce,
         )
         self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
         session.saver.record()
+        session.saver.commands()
         await self._run(session)
         return session
 
@@ -187,6 +198,7 @@ class Sessions:
             ),
             created_by=record.created_by,
             saved_screen=saved,
+            saved_commands=remembered.commands,
         )
         session.sizes.count = resizes
         # The record may be older than the saved screen, which then has some of its changes behind it.
@@ -213,6 +225,8 @@ class Sessions:
         limits: Limits,
         created_by: str,
         saved_screen: SavedScreen | None = None,
+        nonce: str | None = None,
+        saved_commands: SavedCommands | None = None,
     ) -> Session:
         session = Session(
             session_id,
@@ -230,6 +244,8 @@ class Sessions:
             threads=self._threads,
             max_input_bytes=lambda: self.limits.max_input_bytes,
             saved_screen=saved_screen,
+            nonce=nonce,
+            saved_commands=saved_commands,
         )
         session.input.set_rate(limits.input_rate)
         self._by_id[session_id] = session
@@ -396,6 +412,9 @@ class Sessions:
         """Tell whether the foreground process is blocked reading the terminal after half a second of silence."""
         if session.state != "running" or trio.current_time() - session.active_at < WAITING_SECONDS:
             return False
+        session.commands.catch_up()
+        if session.commands.at_prompt:
+            return False  # a shell at its prompt has done what it was told
         pgid = session.child.foreground_pgid()
         return pgid is not None and bool(procinfo.is_blocked_reading_terminal(pgid, session.child.pid))
 

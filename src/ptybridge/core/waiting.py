@@ -5,6 +5,7 @@ child exits or the next deadline is due, whichever is first; so a wait never pol
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -15,16 +16,20 @@ from ptybridge.core.session import Session
 
 READ_BYTES = 64 * 1024
 
-Reason = Literal["matched", "exited", "idle", "screen", "timeout", "gap"]
+Reason = Literal["matched", "exited", "idle", "screen", "command_done", "needs_input", "timeout", "gap"]
+# Whether a program reads its terminal cannot be waited for, only looked at.
+LOOK_SECONDS = 0.25
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition, checked by the contract: exactly one of the four is set."""
+    """One condition; the contract sees to it that exactly one is set. `command_done`: its prompt lies behind it."""
 
     exit: bool = False
     matcher: Matcher | None = None
     idle: float | None = None
     screen: str | None = None
+    command_done: int | None = None
+    needs_input: Callable[[], bool] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +83,10 @@ class _Turn:
                     return Outcome(reason="screen", index=index, offset=log.end)
             if one.idle is not None and self.idle_left(one.idle) <= 0:
                 return Outcome(reason="idle", index=index, offset=log.end)
+            if one.command_done is not None and self.command_done(one.command_done):
+                return Outcome(reason="command_done", index=index, offset=session.commands.prompt_offset)
+            if one.needs_input is not None and one.needs_input():
+                return Outcome(reason="needs_input", index=index, offset=log.end)
         self.screen_seen = end
         # Output that came while the screen was caught up may still hold a match.
         if session.exited.is_set() and self.reader.behind <= 0:
@@ -95,9 +104,16 @@ class _Turn:
     def idle_left(self, idle: float) -> float:
         return max(self.session.log.grew_at, self.started_at) + idle - trio.current_time()
 
+    def command_done(self, behind: int) -> bool:
+        """Whether a trusted prompt behind an offset shows, so that nothing runs."""
+        commands = self.session.commands
+        commands.catch_up()
+        return commands.at_prompt and commands.shown_offset > behind
+
     def next_deadline(self) -> float:
         idle = [self.idle_left(one.idle) + trio.current_time() for one in self.wanted if one.idle is not None]
-        return min([self.deadline, *idle])
+        looks = [trio.current_time() + LOOK_SECONDS for one in self.wanted if one.needs_input is not None]
+        return min([self.deadline, *idle, *looks])
 
 
 async def wait_any(

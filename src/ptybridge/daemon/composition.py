@@ -33,6 +33,7 @@ from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
 from ptybridge.service.attach import AttachService
+from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
 from ptybridge.service.follow import FollowService
@@ -103,6 +104,7 @@ class Daemon:
         services = [
             SessionService(self.sessions),
             TerminalService(self.sessions),
+            CommandService(self.sessions),
             FollowService(self.sessions),
             AttachService(self.sessions),
             mcp,

@@ -82,6 +82,8 @@ def foreground(session: Session) -> api.Foreground | None:
 def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api.SessionInfo:
     """Describe a session; `detailed` also looks at its processes."""
     log, labels, limits, status = session.log, session.labels, session.limits, session.status
+    commands = session.commands
+    commands.catch_up()
     active_ago = trio.current_time() - session.active_at
     return api.SessionInfo(
         session_id=session.session_id,
@@ -124,6 +126,9 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         output_bytes_per_second=limits.output_rate,
         keep_ms=milliseconds(limits.keep),
         profile=labels.profile,
+        shell_integration=commands.state,
+        current_cwd=commands.cwd,
+        running_command=commands.running.command if commands.running is not None else None,
     )
 
 
@@ -163,6 +168,8 @@ def _state(session: Session) -> tuple[object, ...]:
         session.output_closed,
         session.title,
         session.waiting_for_input,
+        session.commands.state,
+        session.commands.offset,
         msgspec.structs.astuple(session.limits),
     )
 

@@ -34,6 +34,7 @@ class SessionService:
             policy=params.window_size_policy,
             max_output_bytes=params.max_output_bytes,
             echo=params.echo,
+            shell_integration=params.shell_integration,
         )
         labels = Labels(
             name=params.name, owner=params.owner, tags=params.tags, access=params.access, profile=caller.profile

@@ -13,7 +13,7 @@ from ptybridge.core.matching import strip_escapes
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.text import Utf8Cutter
-from ptybridge.errors import InvalidParams
+from ptybridge.errors import Conflict, InvalidParams
 from ptybridge.model import Caller, Encoding, ExitStatus
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import STREAMS, position_key, require_access, seconds
@@ -213,7 +213,7 @@ class TerminalService:
     async def wait(self, caller: Caller, params: api.Wait) -> api.Waited:
         """Wait for conditions."""
         session = self._sessions.get(params.session_id)
-        conditions = [_condition(one) for one in params.until]
+        conditions = [self._condition(session, one, 0) for one in params.until]
         key = position_key(caller, params.client_id)
         begin = params.offset if params.offset is not None else session.position(key)
         if not any(one.idle is not None for one in conditions):
@@ -236,13 +236,13 @@ class TerminalService:
         """Write, then wait."""
         session = self._writable(params.session_id)
         until = params.until if params.until is not None else DEFAULT_UNTIL
-        conditions = [_condition(one) for one in until]
         data = decode(params.data, params.encoding)
         if params.enter:
             # Over a pipe nothing turns a carriage return into a newline.
             data += b"\r" if session.child.backend != "pipes" else b"\n"
         key = position_key(caller, params.client_id)
         begin = session.log.end
+        conditions = [self._condition(session, one, begin) for one in until]
         await session.input.write(data)
         unread = session.position(key)
         session.polling.leave(key)
@@ -267,6 +267,29 @@ class TerminalService:
             exit_code=status.code,
             exit_signal=status.signal,
             unread_offset=unread,
+        )
+
+    def _condition(self, session: Session, one: api.Condition, begin: int) -> waiting.Wanted:
+        """Return the condition for the core; a command counts as done at a prompt behind `begin`."""
+        chosen = {"exit": one.exit, "pattern": one.pattern is not None, "idle_ms": one.idle_ms is not None}
+        chosen |= {"screen": one.screen is not None, "command_done": one.command_done, "needs_input": one.needs_input}
+        if sum(chosen.values()) != 1:
+            raise InvalidParams(f"a condition needs exactly one of {', '.join(chosen)}")
+        if one.pattern is not None:
+            return waiting.patterns(one.pattern, regex=one.regex)
+        if one.regex:
+            raise InvalidParams("`regex` qualifies `pattern` and means nothing without it")
+        if one.command_done and not session.commands.active:
+            raise Conflict(
+                f"session {session.session_id} has no shell integration, so nothing tells when a command is done",
+                hint="wait for a pattern or for silence; `command.run` can do without it",
+            )
+        return waiting.Wanted(
+            exit=one.exit,
+            idle=seconds(one.idle_ms),
+            screen=one.screen,
+            command_done=begin if one.command_done else None,
+            needs_input=(lambda: self._sessions.waits_for_input(session)) if one.needs_input else None,
         )
 
     # -- looking --------------------------------------------------------------------------------------------
@@ -320,14 +343,3 @@ class _Source:
         segments = self.log.segments
         at, data, _ = segments.read_stream(self.log.ring, self.number, offset, limit)
         return at, data, closed and at + len(data) >= end
-
-
-def _condition(one: api.Condition) -> waiting.Wanted:
-    chosen = [one.exit, one.pattern is not None, one.idle_ms is not None, one.screen is not None]
-    if sum(chosen) != 1:
-        raise InvalidParams("a condition needs exactly one of exit, pattern, idle_ms and screen")
-    if one.pattern is not None:
-        return waiting.patterns(one.pattern, regex=one.regex)
-    if one.regex:
-        raise InvalidParams("`regex` qualifies `pattern` and means nothing without it")
-    return waiting.Wanted(exit=one.exit, idle=seconds(one.idle_ms), screen=one.screen)
