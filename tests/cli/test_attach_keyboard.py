@@ -120,6 +120,19 @@ def test_help_is_drawn_over_the_picture_and_any_key_draws_it_anew(daemon: Daemon
     eventually(lambda: daemon.served[0].closed, "the old connection is closed")
 
 
+def test_a_key_draws_the_screen_anew(daemon: Daemon, attach: Attach) -> None:
+    terminal = attach()
+    daemon.attachment().show()
+    terminal.see(b"hello")
+    terminal.type(PREFIX + b"r")
+    again = daemon.attachment(1)
+    assert again.params["scrollback_lines"] == 0
+    again.show(b"anew")
+    terminal.see(b"anew")
+    assert again.typed == b""
+    eventually(lambda: daemon.served[0].closed, "the old connection is closed")
+
+
 def test_r18_the_end_of_piped_input_does_not_spin(daemon: Daemon, attach: Attach) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"data")

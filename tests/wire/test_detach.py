@@ -42,7 +42,8 @@ def scan(data: bytes, sizes: list[int], prefix: bytes = b"\x1c") -> tuple[bytes,
     [
         (b"d", "detach"), (b"D", "detach"), (b"\x1b[100u", "detach"), (b"\x1b[100;;100u", "detach"),
         (b"\x1b[100;1:1u", "detach"), (b"\x1b[1074::100u", "detach"), (b"z", "suspend"), (b"\x1a", "suspend"),
-        (b"\x1b[122;5u", "suspend"), (b"?", "help"), (b"\x1b[47:63;2u", "help"), (b"\x1b[47;2u", "help"),
+        (b"\x1b[122;5u", "suspend"), (b"r", "redraw"), (b"\x1b[114u", "redraw"),
+        (b"?", "help"), (b"\x1b[47:63;2u", "help"), (b"\x1b[47;2u", "help"),
     ],
 )  # fmt: skip
 def test_action_is_found_at_every_cut(prefix: bytes, key: bytes, action: Action) -> None:

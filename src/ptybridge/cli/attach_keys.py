@@ -21,6 +21,7 @@ class Command(enum.Enum):
     DETACH = "detach"
     SUSPEND = "suspend"
     HELP = "help"
+    REDRAW = "redraw"
 
 
 class Keyboard:
@@ -71,6 +72,7 @@ def help_lines(prefix: str) -> list[str]:
     actions = {
         "d": "detach; the session goes on",
         "z": "suspend this client (fg comes back)",
+        "r": "draw the screen anew",
         "\\": "type the prefix itself (so does the prefix again)",
         "?": "this help",
     }

@@ -169,6 +169,8 @@ class Pump:
                 return End.DETACH
             case Command.SUSPEND:
                 return End.SUSPEND
+            case Command.REDRAW:
+                return End.REDRAW
             case Command.HELP:
                 self._helping = True
                 self._display.overlay(self._help)

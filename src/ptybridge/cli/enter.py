@@ -58,7 +58,8 @@ def attach_command(
 ) -> int:
     """Be on the session TARGET, or on the latest one, as if it ran in this terminal.
 
-    Ctrl-\\ d leaves it, and it runs on; Ctrl-\\ ? shows the other keys. Several people can be on a session.
+    Ctrl-\\ d leaves it, and it runs on; Ctrl-\\ r draws the screen anew; Ctrl-\\ ? shows the other keys.
+    Several people can be on a session.
     """
     session = find(app, target) if target else latest(app)
     return enter(

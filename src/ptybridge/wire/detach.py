@@ -16,14 +16,16 @@ from typing import Final, Literal
 from ptybridge.errors import InvalidParams
 from ptybridge.wire.keynames import CTRL, SHIFT, Key, parse_key
 
-Action = Literal["detach", "suspend", "help", "literal"]
+Action = Literal["detach", "suspend", "help", "redraw", "literal"]
 
 # Control-backslash: no shell or editor binds it, and its signal (SIGQUIT) can still be had by pressing it twice.
 DEFAULT_PREFIX: Final = b"\x1c"
 # What may collect between prefix and key, e.g. reports of a moving mouse, before the prefix counts as typed.
 MAX_HELD_BYTES: Final = 4096
 
-_ACTIONS: Final[dict[str, Action]] = {"d": "detach", "z": "suspend", "\x1a": "suspend", "?": "help", "\\": "literal"}
+_ACTIONS: Final[dict[str, Action]] = {
+    "d": "detach", "z": "suspend", "\x1a": "suspend", "r": "redraw", "?": "help", "\\": "literal",
+}  # fmt: skip
 _PASTE_BEGIN: Final = b"\x1b[200~"
 _PASTE_END: Final = b"\x1b[201~"
 
