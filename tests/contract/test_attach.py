@@ -115,6 +115,27 @@ async def test_resuming_by_offset_gives_the_raw_output_from_there(client: Client
             raise AssertionError
 
 
+async def test_resuming_tells_each_size_at_its_place(client: Client) -> None:
+    session_id = await raw_cat(client)
+    await client.call(terminal.WRITE, session_id=session_id, data="one")
+    await until(client, session_id, "one")
+    for rows, cols, text in ((20, 80, "two"), (25, 90, "three")):
+        await client.call(session.RESIZE, session_id=session_id, rows=rows, cols=cols)
+        await client.call(terminal.WRITE, session_id=session_id, data=text)
+        await until(client, session_id, text)
+    async with client.attach(session_id=session_id, rows=25, cols=90, offset=0) as link:
+        told: list[tuple[int, int]] = []
+        output: dict[tuple[int, int], bytes] = {}
+        while not b"".join(output.values()).endswith(b"three"):
+            frame = await link.next()
+            if isinstance(frame, frames.Resized):
+                told.append((frame.rows, frame.cols))
+            elif isinstance(frame, frames.Output):
+                output[told[-1]] = output.get(told[-1], b"") + frame.data
+    assert told == [(30, 120), (20, 80), (25, 90)]
+    assert output == {(30, 120): b"up\none", (20, 80): b"two", (25, 90): b"three"}
+
+
 async def test_resuming_where_the_ring_has_passed_gives_a_gap_and_a_snapshot(client: Client) -> None:
     session_id = await script(client, "seq 1 50000; exec sleep 1000", max_output_bytes=65536)
     await until(client, session_id, "50000\r\n")

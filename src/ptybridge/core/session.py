@@ -320,6 +320,10 @@ class Session:
         self._events.publish(Resized, self.session_id, rows=size.rows, cols=size.cols)
         self.nudge()
 
+    def size_after(self, changes: int) -> WindowSize:
+        """Return the size after so many changes; the present one where it is not remembered."""
+        return self.sizes.size_after(changes) or (self.size if changes else self.first_size)
+
     def restore_size(self, offset: int, size: WindowSize) -> None:
         """Repeat a change of size that a daemon before us made at `offset`; the terminal has it already."""
         self.attachments.size = size

@@ -30,6 +30,11 @@ class SizeHistory:
         """Return how many changes a reader at `offset` has behind it."""
         return self.count - sum(1 for at, _ in self._kept if at > offset)
 
+    def size_after(self, seen: int) -> WindowSize | None:
+        """Return the size that the `seen`th change brought, None if that was none or is not kept."""
+        at = len(self._kept) - (self.count - seen) - 1
+        return self._kept[at][1] if seen and at >= 0 else None
+
     def since(self, seen: int) -> list[tuple[int, WindowSize]]:
         """Return the changes after the `seen` first ones, as far as they are kept."""
         return list(self._kept)[max(0, len(self._kept) - (self.count - seen)) :]

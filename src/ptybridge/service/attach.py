@@ -140,7 +140,7 @@ class _Attached:
             session.log.floor_moved()
             self.attachment.replies_from = session.log.end
             self.sizes_seen = session.sizes.seen_at(self.params.offset)
-            await self._tell_size()
+            await self._tell_size(session.size_after(self.sizes_seen))
         while True:
             await self._follow_sizes()
             if self.attachment.rendered:
@@ -211,9 +211,10 @@ class _Attached:
     def _mismatched(self) -> bool:
         return self.attachment.size != self.session.size
 
-    async def _tell_size(self) -> None:
+    async def _tell_size(self, size: WindowSize | None = None) -> None:
+        """Tell the size the terminal had at this place (without one: has now), and what will follow."""
         self.attachment.rendered = self._mismatched()
-        size = self.session.size
+        size = size or self.session.size
         flags = frames.RENDERED_FRAMES if self.attachment.rendered else 0
         await self.channel.send(frames.encode(frames.Resized(rows=size.rows, cols=size.cols, flags=flags)))
 
@@ -226,7 +227,7 @@ class _Attached:
             if self.session.sizes.next(self.sizes_seen) is None and was_rendered != self._mismatched():
                 await self._snapshot()
                 return
-            await self._tell_size()
+            await self._tell_size(change[1])
         elif change is None and self.attachment.rendered != self._mismatched():
             await self._snapshot()
 

@@ -28,7 +28,8 @@ class FollowService:
         """Follow one session; ends with `exited` when nothing more can come."""
         session = self._sessions.get(params.session_id)
         offset = params.offset if params.offset is not None else session.log.start
-        await sink.opened(api.Following(offset=offset, rows=session.size.rows, cols=session.size.cols))
+        size = session.size_after(session.sizes.seen_at(offset))
+        await sink.opened(api.Following(offset=offset, rows=size.rows, cols=size.cols))
         return await Following(session, offset, params.encoding, sink).run()
 
     @handles(event_api.FOLLOW)
