@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from ptybridge.backends import terminal
+from ptybridge.backends.base import ProcessBacked
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.pipes import BYTES_PER_RUN
 from ptybridge.backends.process import ChildProcess
@@ -104,20 +105,20 @@ class KeptNotebook:
         return gathered
 
 
-class KeptChild:
+class KeptChild(ProcessBacked):
     """Implements `core.child.Child` and the link's `Kept`. Owns its copies of the descriptors."""
 
     def __init__(self, link: KeeperLink, info: SessionInfo, fds: dict[str, int]) -> None:
+        self._process: KeptProcess
+        super().__init__(KeptProcess(info.pid, fds["process"]))
         self.backend: Backend = "pty" if info.kind == "pty" else "pipes"
         self.sid = info.sid
-        self.pid = self.pgid = info.pid
         self.ring = Ring.from_fd(fds["ring"])
         self.segments = Segments.from_fd(fds["segments"]) if "segments" in fds else None
         self.flow = Flow(self.sid, [fds[name] for name in _OUTPUTS[info.kind]], self.ring, self.segments, pauses=True)
         self.notebook = KeptNotebook(link, info.sid)
         self._link = link
         self._fds = fds
-        self._process = KeptProcess(info.pid, fds["process"])
         self._seen = 0
         self._orphan_pump: Pump | None = None
         self._mode = trio.CancelScope()
@@ -294,17 +295,6 @@ class KeptChild:
         """Set the terminal's size."""
         terminal.set_size(self._pty_fd, size)
 
-    def signal(self, number: int, *, whole_session: bool) -> None:
-        """Signal the foreground group (the child's own group when there is none), or the whole session."""
-        if whole_session:
-            self._process.signal_session(number)
-        else:
-            self._process.signal_group(self.foreground_pgid() or self.pgid, number)
-
-    def survivors(self) -> list[int]:
-        """Return the live processes of the session."""
-        return self._process.survivors()
-
     def line_mode(self) -> LineMode | None:
         """Return the line discipline's state, None without a terminal."""
         return terminal.line_mode(self._pty_fd)
@@ -316,10 +306,6 @@ class KeptChild:
     def foreground_pgid(self) -> int | None:
         """Return the terminal's foreground process group."""
         return terminal.foreground_pgid(self._pty_fd) if self._pty_fd >= 0 else None
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the exit status."""
-        return await self._process.wait()
 
     async def aclose(self) -> None:
         """Release our copies; the keeper's keep the terminal alive. Idempotent."""

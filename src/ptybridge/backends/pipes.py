@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from ptybridge.backends.base import ProcessBacked
 from ptybridge.backends.pace import Pace
 from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import abandon, spawn_failed, start
@@ -17,7 +18,7 @@ from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.transcript import Transcript
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.keeper.segments import STDERR, STDOUT
-from ptybridge.model import Backend, ExitStatus, WindowSize
+from ptybridge.model import Backend, WindowSize
 
 # What a pipe holds at most unless it is enlarged, so what one read can deliver: pipe(7).
 _READ_BYTES: Final = 65536
@@ -25,15 +26,14 @@ _READ_BYTES: Final = 65536
 BYTES_PER_RUN: Final = 128
 
 
-class PipesChild:
+class PipesChild(ProcessBacked):
     """A program behind pipes in a session of its own; implements `core.child.Child`."""
 
     backend: Backend = "pipes"
     notebook = None
 
     def __init__(self, process: ChildProcess, stdin: int, stdout: int, stderr: int, pace: Pace) -> None:
-        self.pid = self.pgid = process.pid
-        self._process = process
+        super().__init__(process)
         self._stdin = stdin
         self._outputs = {STDOUT: stdout, STDERR: stderr}
         self._pace = pace
@@ -69,17 +69,6 @@ class PipesChild:
     def resize(self, size: WindowSize) -> None:
         """Do nothing: pipes have no size."""
 
-    def signal(self, number: int, *, whole_session: bool) -> None:
-        """Signal the child's process group, or the whole session."""
-        if whole_session:
-            self._process.signal_session(number)
-        else:
-            self._process.signal_group(self.pgid, number)
-
-    def survivors(self) -> list[int]:
-        """Return the live processes of the session."""
-        return self._process.survivors()
-
     def line_mode(self) -> LineMode | None:
         """Return None: pipes have no line discipline."""
         return None
@@ -87,17 +76,6 @@ class PipesChild:
     def line_keys(self) -> LineKeys | None:
         """Return None: pipes have no line discipline."""
         return None
-
-    def foreground_pgid(self) -> int | None:
-        """Return None: only terminals have a foreground."""
-        return None
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the exit status."""
-        return await self._process.wait()
-
-    def discard(self) -> None:
-        """Do nothing: nobody else keeps the child."""
 
     async def aclose(self) -> None:
         """Release the descriptors; a child that still writes gets SIGPIPE. Idempotent."""

@@ -5,6 +5,7 @@ from typing import Final
 import trio
 
 from ptybridge.backends import terminal
+from ptybridge.backends.base import ProcessBacked
 from ptybridge.backends.pace import Pace
 from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import abandon, spawn_failed, start
@@ -14,7 +15,7 @@ from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed
 from ptybridge.keeper.ring import Ring
-from ptybridge.model import Backend, ExitStatus, WindowSize
+from ptybridge.model import Backend, WindowSize
 
 # The line discipline's buffer (N_TTY_BUF_SIZE): no read from a terminal delivers more.
 _READ_BYTES: Final = 4096
@@ -22,15 +23,14 @@ _READ_BYTES: Final = 4096
 _REOPEN_SECONDS: Final = 0.1
 
 
-class PtyChild:
+class PtyChild(ProcessBacked):
     """A program behind a terminal of its own; implements `core.child.Child`."""
 
     backend: Backend = "pty"
     notebook = None
 
     def __init__(self, process: ChildProcess, pty_fd: int, pace: Pace) -> None:
-        self.pid = self.pgid = process.pid
-        self._process = process
+        super().__init__(process)
         self._pty_fd = pty_fd
         self._pace = pace
         self._ended = False
@@ -66,17 +66,6 @@ class PtyChild:
         """Set the terminal's size."""
         terminal.set_size(self._pty_fd, size)
 
-    def signal(self, number: int, *, whole_session: bool) -> None:
-        """Signal the foreground group (the child's own group when there is none), or the whole session."""
-        if whole_session:
-            self._process.signal_session(number)
-        else:
-            self._process.signal_group(self.foreground_pgid() or self.pgid, number)
-
-    def survivors(self) -> list[int]:
-        """Return the live processes of the session."""
-        return self._process.survivors()
-
     def line_mode(self) -> LineMode | None:
         """Return the terminal's mode."""
         return terminal.line_mode(self._pty_fd)
@@ -88,13 +77,6 @@ class PtyChild:
     def foreground_pgid(self) -> int | None:
         """Return the terminal's foreground process group."""
         return terminal.foreground_pgid(self._pty_fd)
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the exit status."""
-        return await self._process.wait()
-
-    def discard(self) -> None:
-        """Do nothing: nobody else keeps the child."""
 
     async def aclose(self) -> None:
         """Release the descriptors, which hangs up the terminal: its processes get SIGHUP. Idempotent."""
