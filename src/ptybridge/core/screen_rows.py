@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from ptybridge.core.emulator import Emulator, Region, Span, SpecialRow, Survey
+from ptybridge.core.links import allowed
 
 _NEW_LINE: Final = b"\r\n"
 # U+3000, a blank of two cells.
@@ -157,7 +158,7 @@ def _spans(emulator: Emulator, row: SpecialRow) -> Iterator[bytes]:
             yield _span(emulator, row.line, span.left, span.left + span.cols, span.color)
             continue
         start = span.left
-        addresses = [emulator.link_at(row.line, col) for col in range(start, start + span.cols)]
+        addresses = [allowed(emulator.link_at(row.line, col)) for col in range(start, start + span.cols)]
         for address, run in groupby(addresses):
             end = start + len(list(run))
             text = _span(emulator, row.line, start, end, b"")

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from ptybridge.core.emulator import Emulator
+from ptybridge.core.links import allowed_opening
 from ptybridge.core.screen_cursor import Frame, Saved, place, saved_cursor, undo, wrapping_cell
 from ptybridge.core.screen_rows import joined_rows, last_shown, whole_rows
 from ptybridge.text import printable
@@ -151,7 +152,8 @@ def _finish(emulator: Emulator) -> bytes:
     """Return what would affect the printing of everything before."""
     insert = b"\x1b[4h" if emulator.mode(4, ansi=True) else b""
     wrap = b"" if emulator.mode(7) else b"\x1b[?7l"
-    return b"".join((emulator.extra("pen"), emulator.extra("link"), emulator.extra("charsets"), insert, wrap))
+    link = allowed_opening(emulator.extra("link"))
+    return b"".join((emulator.extra("pen"), link, emulator.extra("charsets"), insert, wrap))
 
 
 def _cursor_shape(fork: Emulator | None) -> bytes:
