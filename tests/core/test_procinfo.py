@@ -163,6 +163,8 @@ def test_names_may_contain_anything(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to(shutil.which("sleep") or "/bin/sleep")
     with subprocess.Popen([program, "1000"], start_new_session=True) as process:
+        while not procinfo.process_command(process.pid):
+            pass  # the kernel writes down the arguments after it has closed what `Popen` waits for
         stat = process_stat(process.pid)
         command = procinfo.process_command(process.pid)
         members = procinfo.session_members(process.pid)
