@@ -68,7 +68,7 @@ def _facts(session: SessionInfo) -> list[tuple[str, str]]:
         ("state", _state_sentence(session)),
         ("command", output.command_line(session.command)),
         ("foreground", "" if foreground is None else _foreground_sentence(session)),
-        ("directory", session.cwd),
+        ("directory", session.current_cwd or session.cwd),
         ("title", session.title),
         ("process", f"{session.pid} (group {session.pgid})"),
         ("size", f"{session.cols}x{session.rows} ({session.window_size_policy})" if session.backend == "pty" else ""),

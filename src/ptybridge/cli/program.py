@@ -35,6 +35,8 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "read": ("reading", "Print what a session has printed."),
         "tail": ("reading", "Print the end of what a session has printed, and follow it."),
         "screen": ("reading", "Print what a session's terminal shows."),
+        "search": ("history", "Find lines in what a session has printed."),
+        "history": ("history", "List the commands that ran in a session's shell."),
         "wait": ("waiting", "Wait until something holds in a session."),
     },
     "Control": {

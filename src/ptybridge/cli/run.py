@@ -24,9 +24,11 @@ _LIMITS = {"timeout", "idle"}
     ptybridge run -- make test
     ptybridge run --timeout 60 -c 'sort < names | uniq' > unique
     ptybridge run --name top -- top
+    ptybridge run --in work -- git status
     """,
     exits="""
-    the program's own status, 128 + n when signal n ended it; 124 when a limit ended it,
+    the program's own status, 128 + n when signal n ended it; 124 when a limit ended it
+    (with --in: when it runs on, after the time or because it waits for input),
     127 when there is no such program, 126 when it cannot be executed
     """,
     json=False,
@@ -39,11 +41,13 @@ _LIMITS = {"timeout", "idle"}
     default=None,
     help="A terminal or pipes; by default as it is here: a terminal if input and output are one.",
 )
+@click.option("--in", "target", metavar="TARGET", help="Run it in the shell of this session, at its prompt.")
 @click.option("--keep", is_flag=True, help="Keep the session and its output afterwards.")  # fmt: skip
 def run_command(
     app: App,
     timeout: float | None,
     terminal: bool | None,
+    target: str | None,
     keep: bool,
     name: str | None,
     command: tuple[str, ...],
@@ -60,6 +64,12 @@ def run_command(
     """
     if not command and shell_command is None:
         raise click.UsageError("give a command, or -c CMD")
+    if target is not None:
+        from ptybridge.cli.history import run_inside
+
+        if name or cwd or assignments or tags or idle_timeout or keep or terminal is not None:
+            raise click.UsageError("--in goes with --timeout and -c only: the session is there already")
+        return run_inside(app, target, command, shell_command, timeout)
     interactive = os.isatty(0) and os.isatty(1) and terminal is not False
     session = create(
         app,

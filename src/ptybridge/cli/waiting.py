@@ -16,6 +16,7 @@ from ptybridge.cli.targets import find, target_argument
     ptybridge wait build --status || echo it failed
     ptybridge wait server --text 'listening on' --timeout 30
     ptybridge wait edit --idle 0.5
+    ptybridge wait shell --done --needs-input
     """,
     exits="""
     0    it holds (with --status, the session's own status instead)
@@ -29,6 +30,8 @@ from ptybridge.cli.targets import find, target_argument
 @click.option("--regex", "regexes", multiple=True, metavar="X", help="It has printed a match of the RE2 expression X.")
 @click.option("--idle", type=click.FloatRange(min=0), metavar="S", help="It has printed nothing for S seconds.")
 @click.option("--screen", "visible", metavar="X", help="X is to be seen on its screen.")
+@click.option("--done", is_flag=True, help="Its shell is at the prompt, and no command runs.")
+@click.option("--needs-input", is_flag=True, help="Its program is silent and waits for input.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds.")
 @click.option("--new", "only_new", is_flag=True, help="Look for --text and --regex in what is printed from now on.")
 @click.option("--status", is_flag=True, help="Wait for the exit and leave with the session's status.")
@@ -40,6 +43,8 @@ def wait_command(
     regexes: tuple[str, ...],
     idle: float | None,
     visible: str | None,
+    done: bool,
+    needs_input: bool,
     timeout: float | None,
     only_new: bool,
     status: bool,
@@ -54,6 +59,10 @@ def wait_command(
         until.append(Condition(idle_ms=int(idle * 1000)))
     if visible is not None:
         until.append(Condition(screen=visible))
+    if done:
+        until.append(Condition(command_done=True))
+    if needs_input:
+        until.append(Condition(needs_input=True))
     if exited or status or not until:
         until.append(Condition(exit=True))
     session = find(app, target)

@@ -146,9 +146,9 @@ class HeadTail:
             self._head.append(piece)
             self._head_size += len(piece)
             text = text[len(piece) :]
-        if not text:
+        if not text or not self._tail_limit:
             return
-        self._tail.append(text[-self._tail_limit :] if self._tail_limit else b"")
+        self._tail.append(text[-self._tail_limit :])
         self._tail_size += len(self._tail[-1])
         while self._tail_size - len(self._tail[0]) >= self._tail_limit:
             self._tail_size -= len(self._tail.popleft())

@@ -61,6 +61,8 @@ class SavedCommands(msgspec.Struct, kw_only=True):
     count: int
     history: list[Command]
     shown: int | None = None
+    shown_offset: int = 0
+    echo_offset: int | None = 0
 
 
 class CommandLog:
@@ -333,11 +335,14 @@ class CommandLog:
             count=self._count,
             history=[_shortened(one) for one in list(self.history)[-SAVED_COMMANDS:]],
             shown=self.shown,
+            shown_offset=self.shown_offset,
+            echo_offset=self.echo_offset,
         )
 
     def _restore(self, saved: SavedCommands) -> None:
         self._prompt, self.state, self.cwd = saved.prompt, saved.state, saved.cwd
         self.prompt_offset, self._count, self.shown = saved.prompt_offset, saved.count, saved.shown
+        self.shown_offset, self.echo_offset = saved.shown_offset, saved.echo_offset
         self.history.extend(saved.history)
         if saved.state == "running":
             self._running = next((one for one in reversed(saved.history) if one.trusted), None)

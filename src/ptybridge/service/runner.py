@@ -36,6 +36,8 @@ NEEDS_INPUT_SECONDS: Final = 1.0
 
 # Foreground programs that take command lines as POSIX shells do; what is behind the second group nobody here can know.
 _SHELLS: Final = frozenset("bash sh dash zsh fish ksh mksh ash busybox rbash".split())
+# These edit lines at their prompts, with the terminal in raw mode.
+_EDITING: Final = frozenset({"bash", "zsh", "fish"})
 _DOORS: Final = frozenset(
     "ssh docker podman kubectl nsenter su sudo doas machinectl lxc incus chroot mosh-client".split()
 )
@@ -124,6 +126,9 @@ class Runner:
         name = self._foreground()
         if name is None or (name not in _SHELLS and name not in _DOORS):
             return None, f"{problem} ({name} has the terminal)" if name else problem, None
+        mode = self.session.child.line_mode()
+        if name in _EDITING and mode is not None and mode.canonical:
+            return None, problem, None  # it is no line editor that reads, but its `read` or a program's
         if self.session.follower.screen.alternate:
             return None, problem, None
         return ("markers", "", None) if self._blocked(QUIET_SECONDS) else (None, problem, "settling")
