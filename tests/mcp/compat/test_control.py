@@ -1,6 +1,7 @@
 """Writing, ending, looking: rows 20, 22, 38-45, 66, 67, 71-76 and 86 of the reference, and its defects about that."""
 
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,18 @@ async def test_c31_sessions_outlive_the_connection_that_made_them(client: Client
     found = await connect().json("pty_resume", name="lasting", owner="me")
     assert found["session_id"] == session
     assert (await connect().json("pty_read_until", session_id=session, owner="me", pattern="here"))["matched"]
+
+
+async def test_c28_sessions_cost_no_threads(client: Client) -> None:
+    before = threading.active_count()
+    for _ in range(10):
+        await client.spawn("sleep 60")
+    assert threading.active_count() <= before + 2  # the few that parse screens are shared
+
+
+async def test_c12_a_restart_of_the_client_loses_nothing(client: Client, connect: Connect) -> None:
+    session = await client.spawn("echo kept; sleep 60", name="kept")
+    await client.until(session, "kept")
+    again = connect()
+    assert (await again.json("pty_resume", name="kept", owner="me"))["session_id"] == session
+    assert (await again.until(session, "kept"))["matched"]
