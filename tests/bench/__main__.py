@@ -1,6 +1,6 @@
 """`python -m tests.bench`: measures, and prints one table with ratios and a verdict for each target.
 
-P2 and P5 are about the web's terminal, P11 about MCP: they come with what they measure.
+P2 and P5 are about the web's terminal: they come with what they measure.
 P13 is a test, in CI and in `make soak`.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench import calls, memory, screens, spawning, terminals
+from tests.bench import agents, calls, memory, screens, spawning, terminals
 from tests.bench.lab import BenchError, Lab, installed
 from tests.bench.results import Row, table
 
@@ -27,6 +27,7 @@ BENCHES: dict[str, Callable[[Lab], list[Row]]] = {
     "P8": calls.list_command,
     "P9": calls.list_calls,
     "P10": screens.screen_models,
+    "P11": agents.agents_calls,
     "P12": spawning.spawn_times,
 }
 PEER_VERSIONS = {"dtach": ["dtach", "--version"], "tmux": ["tmux", "-V"]}

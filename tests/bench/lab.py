@@ -125,16 +125,20 @@ class Lab:
 
     def terminado(self) -> str | None:
         """Return a Python that has terminado, installing it at first; None when that is not possible."""
-        python = PEERS / "bin" / "python"
-        if not (PEERS / ".terminado").exists():
+        return self.peer_program("python", "terminado>=0.18")
+
+    def peer_program(self, program: str, package: str) -> str | None:
+        """Return a program of a package from the index, installing it at first; None when that is not possible."""
+        stamp = PEERS / f".{package.translate(str.maketrans('<>=', '---'))}"
+        if not stamp.exists():
             done = subprocess.run([sys.executable, "-m", "venv", PEERS], capture_output=True, check=False)
             if done.returncode == 0:
-                install = [str(python), "-m", "pip", "install", "--quiet", "terminado>=0.18"]
+                install = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", package]
                 done = subprocess.run(install, capture_output=True, check=False)
             if done.returncode != 0:
                 return None
-            (PEERS / ".terminado").touch()
-        return str(python)
+            stamp.touch()
+        return str(PEERS / "bin" / program)
 
 
 class Daemon:
