@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from tests.bench.lab import Lab
+from tests.bench.lab import BenchError, Lab
 from tests.bench.results import OURS, Row, Target, compare
 
 PEER = "pty-mcp"
@@ -86,8 +86,10 @@ def agents_calls(lab: Lab) -> list[Row]:
                 for number in range(echoes):
                     begin = time.perf_counter()
                     server.call("pty_write", session_id=session_id, data=f"line {number}.\n")
-                    server.call("pty_read_until", session_id=session_id, pattern=f"line {number}.")
+                    found = server.call("pty_read_until", session_id=session_id, pattern=f"line {number}.")
                     times.append((time.perf_counter() - begin) * 1000)
+                    if not json.loads(found)["matched"]:
+                        raise BenchError(f"{command[0]} did not find the line it was given")
                 server.call("pty_close", session_id=session_id)
             return statistics.median(times)
 
