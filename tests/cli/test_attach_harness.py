@@ -188,7 +188,13 @@ class Terminal:
         self._taking.set()
         source = self.child_fd if stdin is None else stdin
         self.process = subprocess.Popen(
-            command, stdin=source, stdout=self.child_fd, stderr=self.child_fd, start_new_session=True
+            command,
+            stdin=source,
+            stdout=self.child_fd,
+            stderr=self.child_fd,
+            start_new_session=True,
+            # Tracebacks are coloured since Python 3.13, and tests look at every byte.
+            env=os.environ | {"PYTHON_COLORS": "0"},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -5,6 +5,7 @@ in review, and a test compares them.
 """
 
 import sys
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ def openrpc(registry: Registry) -> OpenRpc:
     operations = list(registry)
     structs = [kind for one in operations for kind in (one.params, one.result, *one.events)]
     _, components = msgspec.json.schema_components(list(dict.fromkeys(structs)), ref_template=REFERENCE)
+    for schema in components.values():
+        # Python 3.13 takes the indentation out of docstrings by itself; what it gives must not depend on that.
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
     return OpenRpc(
         openrpc="1.3.2",
         info={"title": "ptybridge", "version": __version__, "description": "Sessions over JSON-RPC 2.0."},

@@ -6,6 +6,7 @@ Everything a front end shows of an operation is derived from these values; behav
 
 from dataclasses import dataclass
 from enum import Enum
+from inspect import cleandoc
 from typing import Annotated, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
@@ -74,8 +75,7 @@ class Operation(Generic[P, R]):
     @property
     def description(self) -> str:
         """The whole docstring of the parameters, unindented."""
-        lines = (self.params.__doc__ or "").strip().splitlines()
-        return "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])])
+        return cleandoc(self.params.__doc__ or "")
 
 
 def declare(
