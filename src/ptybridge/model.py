@@ -118,6 +118,16 @@ class Detached(Event):
     reason: str = "detached"
 
 
+class LeaseChanged(Event):
+    """A session's lease was acquired, released, handed over or taken over."""
+
+    event: Literal["acquire", "release", "handoff", "takeover"] = "acquire"
+    from_client_id: str | None = None
+    to_client_id: str | None = None
+    reason: str | None = None
+    affected_session_ids: list[str] = []
+
+
 class Resized(Event):
     """A session's terminal got another size."""
 
@@ -175,6 +185,7 @@ AnyEvent = (
     | Closed
     | Attached
     | Detached
+    | LeaseChanged
     | Resized
     | Title
     | Bell

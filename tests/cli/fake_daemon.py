@@ -23,6 +23,8 @@ SESSION: dict[str, Any] = {
     "output_bytes_per_second": None,
     "keep_ms": None,
     "profile": None,
+    "workspace": None,
+    "lease": None,
 }  # fmt: skip
 
 

@@ -4,10 +4,13 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from ptybridge.api.lease import LeaseInfo
 from ptybridge.api.operation import ClientId, Done, Effect, Params, Result, SessionId, declare
 from ptybridge.errors import (
     AttachmentNotFound,
     Conflict,
+    Denied,
+    LeaseHeld,
     LimitReached,
     NameTaken,
     OutOfDescriptors,
@@ -116,6 +119,8 @@ class SessionInfo(Result):
     shell_integration: Literal["off", "starting", "prompt", "running"] = "off"
     current_cwd: str | None = None
     running_command: str | None = None
+    workspace: str | None = None
+    lease: LeaseInfo | None = None
 
 
 class Create(Params):
@@ -129,6 +134,7 @@ class Create(Params):
     `shell_integration`: "auto" lets an interactive bash, zsh or fish tell where commands begin and end.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
     `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
+    `workspace`: sessions of one workspace and owner whose lease is held belong to one client.
     """
 
     command: str | list[str] | None = None
@@ -154,6 +160,7 @@ class Create(Params):
     output_bytes_per_second: Rate | None = None
     client_id: ClientId | None = None
     keep_ms: Milliseconds | None = None
+    workspace: Label | None = None
 
 
 class List(Params):
@@ -164,6 +171,7 @@ class List(Params):
     state: SessionState | None = None
     name: Label | None = None
     profile: Label | None = None
+    workspace: Label | None = None
 
 
 class Sessions(Result):
@@ -213,7 +221,10 @@ class Signal(Params):
 
 
 class Update(Params):
-    """Change labels and limits. Fields left out stay; null removes a limit or a name."""
+    """Change labels and limits. Fields left out stay; null removes a limit or a name.
+
+    The creator may do so whatever the session's access; others need "admin".
+    """
 
     session_id: SessionId
     name: Label | msgspec.UnsetType | None = msgspec.UNSET
@@ -226,17 +237,20 @@ class Update(Params):
     input_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     output_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     keep_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    client_id: ClientId | None = None
 
 
 class Close(Params):
     """End a session's processes (hang-up, then terminate, then kill, `grace_ms` apart) and forget the session.
 
     `background`: "leave" spares what a program that has exited has left running, as a shell would.
+    Its creator may do so whatever its access; others need "control". Refused while another client has the lease.
     """
 
     session_id: SessionId
     grace_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1500
     background: Literal["end", "leave"] = "end"
+    client_id: ClientId | None = None
 
 
 class ClosedResult(Result):
@@ -251,7 +265,7 @@ class ClosedResult(Result):
 
 
 class CloseAll(Params):
-    """Close all sessions, or those with an owner or tag. `exited_only` keeps the running ones."""
+    """Close all sessions, or those with an owner or tag, leased ones too. `exited_only` keeps the running ones."""
 
     owner: Label | None = None
     tag: Label | None = None
@@ -304,7 +318,7 @@ RESIZE: Final = declare(
     scope="session:control",
     effect=M,
     since="0.1",
-    errors=(SessionNotFound, Conflict),
+    errors=(SessionNotFound, Conflict, Denied, LeaseHeld),
     http="POST /v1/sessions/{session_id}/size",
 )
 SIGNAL: Final = declare(
@@ -314,7 +328,7 @@ SIGNAL: Final = declare(
     scope="session:control",
     effect=M,
     since="0.1",
-    errors=(SessionNotFound, SessionExited),
+    errors=(SessionNotFound, SessionExited, Denied, LeaseHeld),
     http="POST /v1/sessions/{session_id}/signal",
 )
 UPDATE: Final = declare(
@@ -324,7 +338,7 @@ UPDATE: Final = declare(
     scope="session:admin",
     effect=M,
     since="0.1",
-    errors=(SessionNotFound, NameTaken),
+    errors=(SessionNotFound, NameTaken, Denied, LeaseHeld),
     http="PATCH /v1/sessions/{session_id}",
 )
 CLOSE: Final = declare(
@@ -334,7 +348,7 @@ CLOSE: Final = declare(
     scope="session:control",
     effect=D,
     since="0.1",
-    errors=(SessionNotFound,),
+    errors=(SessionNotFound, Denied, LeaseHeld),
     http="DELETE /v1/sessions/{session_id}",
 )
 CLOSE_ALL: Final = declare(
@@ -347,6 +361,6 @@ KICK: Final = declare(
     scope="session:control",
     effect=M,
     since="0.1",
-    errors=(SessionNotFound, AttachmentNotFound),
+    errors=(SessionNotFound, AttachmentNotFound, Denied),
     http="DELETE /v1/sessions/{session_id}/attachments/{attachment_id}",
 )

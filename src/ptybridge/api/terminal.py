@@ -5,10 +5,29 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from ptybridge.api.operation import ClientId, Effect, Params, Result, SessionId, declare
-from ptybridge.errors import Conflict, InputClosed, InputFull, LineTooLong, RateLimited, SessionExited, SessionNotFound
+from ptybridge.errors import (
+    Conflict,
+    Denied,
+    InputClosed,
+    InputFull,
+    LeaseHeld,
+    LineTooLong,
+    RateLimited,
+    SessionExited,
+    SessionNotFound,
+)
 from ptybridge.model import Encoding, Milliseconds, Offset, Stream
 
-WRITE_ERRORS = (SessionNotFound, SessionExited, InputClosed, InputFull, LineTooLong, RateLimited)
+WRITE_ERRORS = (
+    SessionNotFound,
+    SessionExited,
+    Denied,
+    LeaseHeld,
+    InputClosed,
+    InputFull,
+    LineTooLong,
+    RateLimited,
+)
 WaitReason = Literal["matched", "exited", "idle", "screen", "command_done", "needs_input", "timeout", "gap"]
 Pattern = str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
 

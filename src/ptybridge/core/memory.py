@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ptybridge.core.commands import SavedCommands
+from ptybridge.core.leases import SavedLease
 from ptybridge.core.screen import Screen
 from ptybridge.model import Access, ExitReason, Overflow, SizePolicy, WindowSize
 
@@ -59,6 +60,8 @@ class Record(msgspec.Struct, kw_only=True):
     exited_at_ms: int | None = None
     keep: float | None = None
     profile: str | None = None
+    workspace: str | None = None
+    lease: SavedLease | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
 

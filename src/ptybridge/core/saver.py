@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ptybridge.core.eventlog import now_ms
+from ptybridge.core.leases import Lease
 from ptybridge.core.memory import COMMANDS, RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
 from ptybridge.core.winsize import KEPT_RESIZES
 
@@ -126,6 +127,8 @@ class Saver:
                 output_rate=limits.output_rate,
                 keep=limits.keep,
                 profile=labels.profile,
+                workspace=labels.workspace,
+                lease=session.lease.saved(),
                 policy=session.attachments.policy,
                 first_size=(session.first_size.rows, session.first_size.cols),
                 sizes=sizes,
@@ -160,6 +163,7 @@ def restore_into(session: "Session", remembered: Remembered) -> None:
     session.exit_reason = record.exit_reason
     session.exited_at_ms = record.exited_at_ms
     session.title = record.title
+    session.lease = Lease(session.lease.presence, record.lease)
     session.input.accepted_bytes = record.accepted_bytes
     session.positions = dict(remembered.positions)
     session.commands.bytes_seen = record.accepted_bytes

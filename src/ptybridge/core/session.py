@@ -19,6 +19,7 @@ from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChange
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
+from ptybridge.core.leases import Lease, Presence
 from ptybridge.core.memory import SavedScreen
 from ptybridge.core.polling import PollingReaders
 from ptybridge.core.ratelimit import OutputDelay
@@ -61,6 +62,7 @@ class Labels(msgspec.Struct, kw_only=True):
     tags: list[str] = []
     access: Access = "admin"
     profile: str | None = None
+    workspace: str | None = None
 
 
 class Limits(msgspec.Struct, kw_only=True):
@@ -98,6 +100,7 @@ class Session:
         saved_screen: SavedScreen | None = None,
         nonce: str | None = None,
         saved_commands: SavedCommands | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self.session_id = session_id
         self.child = child
@@ -131,6 +134,7 @@ class Session:
         self.saver = Saver(self, child.notebook, saved_screen)
         self.commands.on_saved = self.saver.commands
         self.returning = Returning(transcript)
+        self.lease = Lease(presence or Presence())
         self.polling = PollingReaders(transcript, self.position)
         self._events = events
         self._delay_scope: trio.CancelScope | None = None

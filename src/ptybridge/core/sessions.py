@@ -16,6 +16,7 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.commands import SavedCommands
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.integration import Integration, prepare
+from ptybridge.core.leases import Presence
 from ptybridge.core.memory import Remembered, SavedScreen
 from ptybridge.core.saver import restore_into
 from ptybridge.core.screen import Screen
@@ -65,6 +66,7 @@ class Sessions:
     ) -> None:
         self.events = events
         self.limits = limits
+        self.presence = Presence()
         self._scrollback_lines = scrollback_lines
         self._spawners = spawners
         self._by_id: dict[str, Session] = {}
@@ -93,6 +95,17 @@ class Sessions:
         if session is None:
             raise SessionNotFound(f"there is no session {session_id[:64]!r}")
         return session
+
+    def workspace_of(self, session: Session) -> list[Session]:
+        """Return the sessions of the same workspace and owner, this one among them; without workspace it alone."""
+        labels = session.labels
+        if labels.workspace is None:
+            return [session]
+        return [
+            one
+            for one in self._by_id.values()
+            if (one.labels.owner, one.labels.workspace) == (labels.owner, labels.workspace)
+        ]
 
     # -- creating -------------------------------------------------------------------------------------------
 
@@ -185,7 +198,12 @@ class Sessions:
             cwd=record.cwd,
             policy=record.policy,
             labels=Labels(
-                name=record.name, owner=record.owner, tags=record.tags, access=record.access, profile=record.profile
+                name=record.name,
+                owner=record.owner,
+                tags=record.tags,
+                access=record.access,
+                profile=record.profile,
+                workspace=record.workspace,
             ),
             limits=Limits(
                 overflow=record.overflow,
@@ -246,6 +264,7 @@ class Sessions:
             saved_screen=saved_screen,
             nonce=nonce,
             saved_commands=saved_commands,
+            presence=self.presence,
         )
         session.input.set_rate(limits.input_rate)
         self._by_id[session_id] = session
@@ -280,7 +299,12 @@ class Sessions:
     # -- labels ---------------------------------------------------------------------------------------------
 
     def _check_labels(self, labels: Labels) -> None:
-        for what, value in (("name", labels.name), ("owner", labels.owner), *(("tag", tag) for tag in labels.tags)):
+        for what, value in (
+            ("name", labels.name),
+            ("owner", labels.owner),
+            ("workspace", labels.workspace),
+            *(("tag", tag) for tag in labels.tags),
+        ):
             if value is not None:
                 validate_label(value, what)
 
@@ -381,8 +405,9 @@ class Sessions:
         self._forget_old(nursery)
 
     def _unused(self, session: Session, now: float) -> float:
-        """For how long nobody has used the session; 0 while somebody is attached."""
-        return 0.0 if len(session.attachments) else now - session.used_at
+        """For how long nobody has used the session; 0 while somebody is attached or has its lease."""
+        used = len(session.attachments) or session.lease.holder is not None
+        return 0.0 if used else now - session.used_at
 
     async def _end_quietly(self, session: Session, reason: ExitReason) -> None:
         await closing.end(session, reason, 1.5)

@@ -37,6 +37,7 @@ from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
 from ptybridge.service.follow import FollowService
+from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
 from ptybridge.service.session import SessionService
@@ -107,6 +108,7 @@ class Daemon:
             CommandService(self.sessions),
             FollowService(self.sessions),
             AttachService(self.sessions),
+            LeaseService(self.sessions),
             mcp,
             ExecService(self.sessions),
             self.node,
@@ -115,7 +117,7 @@ class Daemon:
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
         self._warmup = Warmup([(SCREENS, warm_screens), ("MCP", self._mcp.warm)])
-        self.server = Server(endpoint, config.daemon)
+        self.server = Server(endpoint, config.daemon, gone=self.sessions.presence.gone)
 
     # -- life -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -30,8 +31,12 @@ _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 class Server:
     """The front end."""
 
-    def __init__(self, endpoint: Endpoint, limits: Daemon) -> None:
+    def __init__(
+        self, endpoint: Endpoint, limits: Daemon, *, gone: Callable[[str], None] = lambda connection_id: None
+    ) -> None:
+        """`gone` is called with the connection's id when one has ended."""
         self.endpoint = endpoint
+        self._gone = gone
         self._limits = limits
         self.connections = 0
         self._idle = trio.Event()
@@ -122,6 +127,7 @@ class Server:
             ).run()
         finally:
             self.connections -= 1
+            self._gone(caller.connection_id)
             self._idle.set()
 
 

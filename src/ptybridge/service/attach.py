@@ -19,9 +19,9 @@ from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.winsize import Attachment
 from ptybridge.errors import InvalidParams, PtybridgeError, SessionExited
-from ptybridge.model import Caller, ExitStatus, WindowSize
+from ptybridge.model import Caller, ExitStatus, Mode, WindowSize
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import has_access, require_access
 from ptybridge.service.painter import Painter
 from ptybridge.wire import attach as frames
 
@@ -46,7 +46,7 @@ class AttachService:
         """Serve one attachment until either side ends it."""
         session = self._sessions.get(params.session_id)
         if params.mode == "writer":
-            require_access(session, "read-write")
+            authority.require(caller, session, "read-write")
         await _Attached(session, caller, params, channel).run()
 
 
@@ -55,12 +55,14 @@ class _Attached:
         self.session = session
         self.channel = channel
         self.params = params
+        self.caller = caller
+        self.client = authority.client_of(caller, params.client_id)
         self.leaving = trio.Event()
         self.reason = ("detached", "")
         self.attachment = Attachment(
             secrets.token_hex(4),
-            params.client_id or caller.client_id or caller.connection_id,
-            mode=params.mode,
+            self.client.client_id,
+            mode=self._allowed_mode(session),
             size=WindowSize(params.rows, params.cols),
             pid=caller.pid,
             attached_at_ms=now_ms(),
@@ -79,6 +81,8 @@ class _Attached:
 
     async def run(self) -> None:
         session, attachment = self.session, self.attachment
+        # Being here under a name is what keeps the lease of that name from being taken for a dead client's.
+        session.lease.presence.seen(self.client, self.caller.connection_id)
         session.attach(attachment)
         try:
             offset = self.params.offset if self.params.offset is not None else session.log.end
@@ -142,6 +146,7 @@ class _Attached:
             self.sizes_seen = session.sizes.seen_at(self.params.offset)
             await self._tell_size(session.size_after(self.sizes_seen))
         while True:
+            await self._check_mode()
             await self._follow_sizes()
             if self.attachment.rendered:
                 await self._paint()
@@ -289,8 +294,9 @@ class _Attached:
         session, attachment = self.session, self.attachment
         match frame:
             case frames.Input(data=data):
-                await self._check_access()
+                await self._check_mode()
                 if attachment.mode != "writer":
+                    await self._refuse_input()
                     return
                 if b"\x1b" in data or self.replies.held:
                     answers = (
@@ -300,7 +306,7 @@ class _Attached:
                     data = self.replies.feed(data, answers)
                 await self._input(data)
             case frames.Resize(rows=rows, cols=cols):
-                await self._check_access()
+                await self._check_mode()
                 attachment.size = WindowSize(*(min(max(1, cells), MAX_CELLS) for cells in (rows, cols)))
                 if attachment.mode == "writer":
                     session.attachments.touch(attachment)
@@ -316,13 +322,29 @@ class _Attached:
             case _:
                 pass  # a frame of a newer client, or a pong
 
-    async def _check_access(self) -> None:
-        """Make a viewer of a writer whose session has meanwhile become read-only."""
+    def _allowed_mode(self, session: Session) -> Mode:
+        """What the client may be now: a writer only if it wants to, and neither access nor a lease is against it."""
+        if self.params.mode != "writer" or not authority.has_access(session, "read-write"):
+            return "viewer"
+        return "writer" if session.lease.allows(self.client) else "viewer"
+
+    async def _check_mode(self) -> None:
+        """Make a viewer of a writer whose session became read-only or leased to another, and a writer of it again."""
         session, attachment = self.session, self.attachment
-        if attachment.mode == "writer" and not has_access(session, "read-write"):
-            attachment.mode = "viewer"
-            session.apply_policy()
-            await self.channel.send(frames.encode(frames.Mode(writer=False)))
+        mode = self._allowed_mode(session)
+        if attachment.mode == mode:
+            return
+        attachment.mode = mode
+        session.apply_policy()
+        await self.channel.send(frames.encode(frames.Mode(writer=mode == "writer")))
+        if mode == "viewer":
+            await self._refuse_input()
+
+    async def _refuse_input(self) -> None:
+        """Tell somebody who wants to write that another has the lease."""
+        lease = self.session.lease
+        if self.params.mode == "writer" and not lease.allows(self.client):
+            await self._tell_error(lease.refusal(self.session.session_id))
 
     async def _input(self, data: bytes) -> None:
         if not data:

@@ -1,5 +1,7 @@
 """Handlers that run commands in a session's shell, tell of them, and search what was printed."""
 
+from functools import partial
+
 import trio
 
 from ptybridge.api import command as api
@@ -8,8 +10,8 @@ from ptybridge.core.commands import Command
 from ptybridge.core.sessions import Sessions
 from ptybridge.errors import Busy, CommandNotFound
 from ptybridge.model import Caller
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import require_access
 from ptybridge.service.outputs import Collector
 from ptybridge.service.runner import Runner, deadline_of
 
@@ -28,7 +30,8 @@ class CommandService:
     async def run(self, caller: Caller, params: api.RunCommand) -> api.Ran:
         """Run a command."""
         session = self._sessions.get(params.session_id)
-        require_access(session, "read-write")
+        may_write = partial(authority.require, caller, session, "read-write", client_id=params.client_id, writing=True)
+        may_write()
         session.require_running()
         deadline = deadline_of(params.timeout_ms)
         got_turn = False
@@ -38,7 +41,7 @@ class CommandService:
         if not got_turn:
             raise Busy(f"session {session.session_id}: another `command.run` has not ended within the time")
         try:
-            return await Runner(self._sessions, session, params, deadline).run()
+            return await Runner(self._sessions, session, params, deadline).run(may_write)
         finally:
             session.commands.turn.release()
 

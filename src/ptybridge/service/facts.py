@@ -3,30 +3,15 @@
 import msgspec
 import trio
 
+from ptybridge.api import lease as lease_api
 from ptybridge.api import session as api
-from ptybridge.core import procinfo
+from ptybridge.core import leases, procinfo
 from ptybridge.core.eventlog import now_ms
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
-from ptybridge.errors import Denied
-from ptybridge.model import Access, Caller
+from ptybridge.model import Caller
 
 STREAMS = {"stdout": 0, "stderr": 1}
-_ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
-
-
-def has_access(session: Session, needed: Access) -> bool:
-    """Tell whether the session's access level is at least `needed`."""
-    return _ORDER.index(session.labels.access) >= _ORDER.index(needed)
-
-
-def require_access(session: Session, needed: Access) -> None:
-    """Raise `Denied` when the session's access level is below `needed`."""
-    if not has_access(session, needed):
-        raise Denied(
-            f"session {session.session_id} is {session.labels.access}; this needs {needed}",
-            hint="`session.update` can change a session's access",
-        )
 
 
 def position_key(caller: Caller, client_id: str | None, stream: str | None = None) -> tuple[str, ...]:
@@ -129,6 +114,36 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         shell_integration=commands.state,
         current_cwd=commands.cwd,
         running_command=commands.running.command if commands.running is not None else None,
+        workspace=labels.workspace,
+        lease=lease_info(sessions, session),
+    )
+
+
+def lease_info(sessions: Sessions, session: Session) -> lease_api.LeaseInfo:
+    """Describe a session's lease, and those of its workspace."""
+    lease, last = session.lease, session.lease.last
+    workspace = session.labels.workspace
+    members = {one.session_id: one.lease for one in sessions.workspace_of(session)} if workspace is not None else {}
+    shared = leases.workspace_holder(members.values())
+    return lease_api.LeaseInfo(
+        session_id=session.session_id,
+        client_id=lease.holder.client_id if lease.holder is not None else None,
+        principal=lease.holder.principal if lease.holder is not None else None,
+        holder_gone=lease.holder_gone,
+        attached_at_ms=lease.attached_at_ms,
+        detached_at_ms=lease.detached_at_ms,
+        last=lease_api.LeaseTransfer(
+            at_ms=last.at_ms,
+            event=last.event,
+            from_client_id=last.from_client_id,
+            to_client_id=last.to_client_id,
+            reason=last.reason,
+        )
+        if last is not None
+        else None,
+        workspace=workspace,
+        workspace_client_id=shared.client_id if shared is not None else None,
+        workspace_session_ids=leases.leased(members),
     )
 
 
@@ -140,8 +155,10 @@ class InfoCache:
 
     def info(self, sessions: Sessions, session: Session) -> api.SessionInfo:
         """As `info`, made anew only if it would differ."""
-        if len(session.attachments):
-            return info(sessions, session)  # how far each viewer lags changes all the time
+        lease = session.lease
+        if len(session.attachments) or lease.holder is not None or session.labels.workspace is not None:
+            # How far each viewer lags changes all the time, and whether a holder is there without our knowing.
+            return info(sessions, session)
         state = _state(session)
         known = self._known.get(session.session_id)
         if known is not None and known[0] == state:
@@ -160,6 +177,7 @@ def _state(session: Session) -> tuple[object, ...]:
         session.log.end,
         session.input.accepted_bytes,
         session.labels,
+        session.lease.last,
         session.size,
         session.attachments.policy,
         session.status,

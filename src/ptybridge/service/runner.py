@@ -8,6 +8,7 @@ second tells the exit status. Their words are typed in two halves each, so that 
 import math
 import re
 import secrets
+from collections.abc import Callable
 from typing import Final, Literal
 
 import trio
@@ -54,9 +55,13 @@ class Runner:
         self.position = session.log.end
         self.began_at = trio.current_time()
 
-    async def run(self) -> api.Ran:
-        """Run it. Raises `Busy` and whatever writing raises; then nothing was typed."""
+    async def run(self, may_write: Callable[[], None]) -> api.Ran:
+        """Run it. Raises `Busy`, and what `may_write` and writing raise; then nothing was typed.
+
+        `may_write` is asked once the shell is ready, because the lease may have moved while this waited for it.
+        """
         via = await self._ready()
+        may_write()
         log = self.session.log
         begin = self.position = log.end
         log.add_floor(self._floor)

@@ -10,8 +10,9 @@ from ptybridge.core.session import Labels, Limits, Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
 from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import InfoCache, info, position_key, require_access, seconds
+from ptybridge.service.facts import InfoCache, info, position_key, seconds
 
 
 class SessionService:
@@ -37,7 +38,12 @@ class SessionService:
             shell_integration=params.shell_integration,
         )
         labels = Labels(
-            name=params.name, owner=params.owner, tags=params.tags, access=params.access, profile=caller.profile
+            name=params.name,
+            owner=params.owner,
+            tags=params.tags,
+            access=params.access,
+            profile=caller.profile,
+            workspace=params.workspace,
         )
         limits = Limits(
             overflow=params.overflow,
@@ -65,6 +71,7 @@ class SessionService:
             and (params.state is None or one.state == params.state)
             and (params.name is None or one.labels.name == params.name)
             and (params.profile is None or one.labels.profile == params.profile)
+            and (params.workspace is None or one.labels.workspace == params.workspace)
         ]
         return api.Sessions(sessions=found)
 
@@ -77,7 +84,7 @@ class SessionService:
     def resize(self, caller: Caller, params: api.Resize) -> api.Size:
         """Set the size, the policy, or both."""
         session = self._sessions.get(params.session_id)
-        require_access(session, "read-write")
+        authority.require(caller, session, "read-write", client_id=params.client_id, writing=True)
         group = session.attachments
         policy = params.policy or group.policy
         if params.cols is not None or params.rows is not None:
@@ -101,7 +108,7 @@ class SessionService:
     def signal(self, caller: Caller, params: api.Signal) -> Done:
         """Send a signal."""
         session = self._sessions.get(params.session_id)
-        require_access(session, "control")
+        authority.require(caller, session, "control", client_id=params.client_id, writing=True)
         number = signals.signal_number(params.signal)
         session.require_running()
         session.signalled = number
@@ -112,10 +119,11 @@ class SessionService:
     def update(self, caller: Caller, params: api.Update) -> api.SessionInfo:
         """Change labels and limits; all of it or nothing."""
         session = self._sessions.get(params.session_id)
+        authority.require_command(caller, session, "admin", client_id=params.client_id)
         given = {
             name: value
             for name in params.__struct_fields__
-            if name != "session_id" and (value := getattr(params, name)) is not msgspec.UNSET
+            if name not in {"session_id", "client_id"} and (value := getattr(params, name)) is not msgspec.UNSET
         }
         old = session.labels
         labels = Labels(
@@ -124,6 +132,7 @@ class SessionService:
             tags=given.get("tags", old.tags),
             access=given.get("access", old.access),
             profile=old.profile,
+            workspace=old.workspace,
         )
         self._sessions.relabel(session, labels)
         limits = session.limits
@@ -147,6 +156,7 @@ class SessionService:
     async def close(self, caller: Caller, params: api.Close) -> api.ClosedResult:
         """End and forget one."""
         session = self._sessions.get(params.session_id)
+        authority.require_command(caller, session, "control", client_id=params.client_id)
         return await self._close(session, params.grace_ms / 1000, leave=params.background == "leave")
 
     @handles(api.CLOSE_ALL)
@@ -189,6 +199,8 @@ class SessionService:
     def kick(self, caller: Caller, params: api.Kick) -> Done:
         """Remove an attachment."""
         session = self._sessions.get(params.session_id)
+        if not authority.is_creator(caller, session):
+            authority.require(caller, session, "control")
         attachment = session.attachments.get(params.attachment_id)
         if attachment is None:
             raise AttachmentNotFound(f"session {session.session_id} has no attachment {params.attachment_id[:64]!r}")

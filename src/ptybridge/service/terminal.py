@@ -15,8 +15,9 @@ from ptybridge.core.sessions import Sessions
 from ptybridge.core.text import Utf8Cutter
 from ptybridge.errors import Conflict, InvalidParams
 from ptybridge.model import Caller, Encoding, ExitStatus
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
-from ptybridge.service.facts import STREAMS, position_key, require_access, seconds
+from ptybridge.service.facts import STREAMS, position_key, seconds
 from ptybridge.wire import keys
 
 # An unfinished character is held back this long before its bytes are given out as they are.
@@ -85,14 +86,14 @@ class TerminalService:
     @handles(api.WRITE)
     async def write(self, caller: Caller, params: api.Write) -> api.Written:
         """Send input."""
-        session = self._writable(params.session_id)
+        session = self._writable(caller, params.session_id, params.client_id)
         data = decode(params.data, params.encoding)
         return api.Written(accepted_bytes=await session.input.write(data, eof=params.eof))
 
     @handles(api.SEND_KEYS)
     async def send_keys(self, caller: Caller, params: api.SendKeys) -> api.Written:
         """Press keys."""
-        session = self._writable(params.session_id)
+        session = self._writable(caller, params.session_id, params.client_id)
 
         async def make() -> bytes:
             modes = await self._key_modes(session)
@@ -103,7 +104,7 @@ class TerminalService:
     @handles(api.PASTE)
     async def paste(self, caller: Caller, params: api.Paste) -> api.Written:
         """Paste text."""
-        session = self._writable(params.session_id)
+        session = self._writable(caller, params.session_id, params.client_id)
         text = params.text.encode("utf-8", "surrogatepass")
 
         async def make() -> bytes:
@@ -111,9 +112,9 @@ class TerminalService:
 
         return api.Written(accepted_bytes=await session.input.write_made(make))
 
-    def _writable(self, session_id: str) -> Session:
+    def _writable(self, caller: Caller, session_id: str, client_id: str | None) -> Session:
         session = self._sessions.get(session_id)
-        require_access(session, "read-write")
+        authority.require(caller, session, "read-write", client_id=client_id, writing=True)
         session.require_running()
         return session
 
@@ -234,7 +235,7 @@ class TerminalService:
     @handles(api.PROMPT)
     async def prompt(self, caller: Caller, params: api.Prompt) -> api.Prompted:
         """Write, then wait."""
-        session = self._writable(params.session_id)
+        session = self._writable(caller, params.session_id, params.client_id)
         until = params.until if params.until is not None else DEFAULT_UNTIL
         data = decode(params.data, params.encoding)
         if params.enter:

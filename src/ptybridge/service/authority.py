@@ -1,0 +1,72 @@
+"""The one place that answers: may this caller do this to this session?
+
+Two things are looked at. The session's access level says what may be done to it at all; whoever created it may always
+close and change it, so that no level makes a session untouchable. A lease says who may write; only its holder may do
+what changes something, until it is released or taken over. What a principal may do at all (scopes) the dispatcher
+has checked before.
+"""
+
+from ptybridge.core.leases import Holder
+from ptybridge.core.session import Session
+from ptybridge.errors import Denied
+from ptybridge.model import Access, Caller
+
+_ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
+
+
+def client_of(caller: Caller, client_id: str | None = None) -> Holder:
+    """Return who acts: the name given with the call, else the client's own, else the connection."""
+    return Holder(caller.principal, client_id or caller.client_id or caller.connection_id)
+
+
+def has_access(session: Session, needed: Access) -> bool:
+    """Tell whether the session's access level is at least `needed`."""
+    return _ORDER.index(session.labels.access) >= _ORDER.index(needed)
+
+
+def is_creator(caller: Caller, session: Session) -> bool:
+    """Tell whether this principal has created the session."""
+    return session.created_by == caller.principal
+
+
+def may_take_over(caller: Caller, session: Session) -> bool:
+    """Tell whether the caller may take the session's lease from its holder."""
+    admin = bool({"*", "session:admin"} & caller.scopes)
+    return admin or is_creator(caller, session) or session.lease.holder_gone
+
+
+def require(
+    caller: Caller, session: Session, needed: Access, *, client_id: str | None = None, writing: bool = False
+) -> None:
+    """Raise `Denied` when the session's access level is below `needed`.
+
+    `writing`: this changes something, so raise `LeaseHeld` while another client has the lease. The holder's
+    connection counts as a sign that it is there.
+    """
+    if not has_access(session, needed):
+        raise Denied(
+            f"session {session.session_id} is {session.labels.access}; this needs {needed}",
+            hint="`session.update` can change a session's access",
+        )
+    if writing:
+        _require_lease(caller, session, client_id)
+
+
+def require_command(caller: Caller, session: Session, needed: Access, *, client_id: str | None = None) -> None:
+    """As `require` with `writing`, for closing and changing a session as a whole: its creator needs no access level."""
+    require(
+        caller,
+        session,
+        "read-only" if is_creator(caller, session) else needed,
+        client_id=client_id,
+        writing=True,
+    )
+
+
+def _require_lease(caller: Caller, session: Session, client_id: str | None) -> None:
+    lease, client = session.lease, client_of(caller, client_id)
+    if lease.holder is None:
+        return
+    if lease.holder != client:
+        raise lease.refusal(session.session_id)
+    lease.presence.seen(client, caller.connection_id)
