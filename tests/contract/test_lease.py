@@ -112,7 +112,8 @@ async def test_row57_the_last_transfer_is_kept_and_told(client: Client) -> None:
         assert (await events.next()).event == "acquire"
         await client.call(lease.TAKEOVER, session_id=session_id, client_id="b", from_client_id="a", reason="stuck")
         told = await events.next()
-    last = (await client.call(session.GET, session_id=session_id)).lease.last
+    last = (await client.call(lease.GET, session_id=session_id)).last
+    assert last is not None
     for one in (told, last):
         assert (one.event, one.from_client_id, one.to_client_id, one.reason) == ("takeover", "a", "b", "stuck")
     assert told.affected_session_ids == [session_id]
@@ -135,6 +136,7 @@ async def test_row58_a_workspace_has_one_holder_and_moves_together(client: Clien
     moved = await client.call(lease.HANDOFF, session_id=one, client_id="a", target_client_id="c", reason="go")
     assert moved.affected_session_ids == sorted([one, two])
     state = (await client.call(session.GET, session_id=loose)).lease
+    assert state is not None
     assert (state.client_id, state.workspace_client_id, state.workspace_session_ids) == (None, "c", sorted([one, two]))
     taken = await client.call(lease.TAKEOVER, session_id=two, client_id="d", from_client_id="c", reason="go")
     assert taken.affected_session_ids == sorted([one, two])
