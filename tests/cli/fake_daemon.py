@@ -23,6 +23,9 @@ SESSION: dict[str, Any] = {
     "output_bytes_per_second": None,
     "keep_ms": None,
     "profile": None,
+    "shell_integration": "off",
+    "current_cwd": None,
+    "running_command": None,
     "workspace": None,
     "lease": None,
 }  # fmt: skip

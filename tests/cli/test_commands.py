@@ -350,7 +350,7 @@ def test_rename_can_take_a_name_away(daemon: FakeDaemon) -> None:
     daemon.result("session.list", {"sessions": [session()]})
     daemon.result("session.update", session())
     assert run(["rename", "build", "--none"]) == 0
-    assert daemon.requests[-1][1] == {"session_id": "s1", "name": None}
+    assert daemon.requests[-1][1] == {"session_id": "s1", "name": None, "client_id": None}
 
 
 def test_restart_asks_before_it_ends_sessions(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
