@@ -166,7 +166,7 @@ def is_blocked_reading_terminal(pgid: int, session_id: int) -> bool | None:
     for stat in _leader_first(pgid):
         if stat.session_id != session_id or not stat.tty:
             continue
-        blocked = _blocked_on(stat.pid, _device(stat.tty))
+        blocked = _blocked_on(stat.pid, device(stat.tty))
         if blocked:
             return True
         if blocked is not None:
@@ -253,6 +253,7 @@ def _is_terminal(pid: int, fd: int, tty: int) -> bool:
         return False
 
 
-def _device(number: int) -> int:
+def device(number: int) -> int:
+    """Return the st_rdev of the terminal that `ProcessStat.tty` names."""
     # The kernel's new_encode_dev: 8 low bits of the minor number, 12 of the major, the rest of the minor.
     return os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)

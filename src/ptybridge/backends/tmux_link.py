@@ -1,0 +1,245 @@
+"""One control-mode connection to one private tmux server: commands and their answers, output and other news.
+
+How it works: `tmux -C` hands its standard streams to the server, which writes to them only as fast as we read: then
+it stops reading its panes, so nothing is lost however slow we are. One task reads, one writes; whoever asks waits for
+the answer with its turn. The control session has all windows of the server (those of workspaces are linked into it),
+because a client is sent the output of its own session's panes only. The server ends with its last window.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from ptybridge.backends.tmux_protocol import Notice, Output, Parser, Reply
+from ptybridge.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+CONTROL_SESSION: Final = "ptybridge"
+_READ_BYTES: Final = 1 << 16
+# tmux answers in milliseconds; only a stopped or hung one takes longer.
+ANSWER_SECONDS: Final = 20.0
+CLOSE_SECONDS: Final = 5.0
+# So much output of one pane may wait here; beyond it nobody's output is read until there is room.
+MAX_BACKLOG_BYTES: Final = 4 << 20
+# Windows outlive their programs, and tmux has no keys of its own. (`window-size manual` comes with each `resize-window`;
+# set for all, tmux 3.3a crashes as it makes its first session.)
+_OPTIONS: Final = (
+    ("set", "-g", "remain-on-exit", "on"),
+    ("set", "-g", "history-limit", "2000"),
+    ("set", "-g", "prefix", "None"),
+    ("set", "-g", "status", "off"),
+    ("set", "-g", "automatic-rename", "off"),
+    ("set", "-g", "allow-rename", "off"),
+    ("set", "-s", "escape-time", "0"),
+    ("set", "-s", "set-clipboard", "off"),
+    ("set", "-s", "exit-empty", "on"),
+)
+_INSTALL: Final = "install tmux 3.2 or later (for example `apt install tmux` or `brew install tmux`), or use backend pty"
+
+
+class TmuxError(Exception):
+    """tmux refused a command; the text is its own."""
+
+
+class LinkLost(Exception):
+    """The connection, or the server itself, has ended."""
+
+
+class PaneClient(Protocol):
+    """Who is told of a pane."""
+
+    window: str
+    backlog: int
+
+    def deliver(self, data: bytes) -> None: ...
+    def output_ended(self) -> None: ...
+    async def wait_drained(self) -> None: ...
+
+
+def find_tmux() -> str:
+    """Return the program's path. Raises `Unavailable` with what to do."""
+    path = shutil.which("tmux")
+    if path is None:
+        raise Unavailable("tmux is not installed", hint=_INSTALL)
+    return path
+
+
+def tmux_environment() -> dict[str, str]:
+    """Return what the server gets of our environment: programs in it get their own from elsewhere."""
+    kept = {name: value for name in ("PATH", "HOME", "USER") if (value := os.environ.get(name))}
+    return kept | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "SHELL": "/bin/sh", "TERM": "xterm-256color"}
+
+
+class Link:
+    """A connection. `open`, then `run` in a nursery until `close` or until the server ends."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.panes: dict[str, PaneClient] = {}
+        self.ended = trio.Event()
+        self.placeholder = False
+        self._gone = trio.Event()
+        self._process: trio.Process | None = None
+        self._parser = Parser()
+        self._unsent = bytearray()
+        self._wake = trio.Event()
+        self._waiting: deque[Callable[[Reply | None], None]] = deque()
+
+    async def open(self, *, create: bool) -> None:
+        """Start the client: on the running server, or (`create`) with a new one. Raises `Unavailable`."""
+        command = [find_tmux(), "-u", "-S", str(self.socket), "-f", os.devnull, "-C"]
+        if create:
+            command += ["start-server"]
+            for option in _OPTIONS:
+                command += [";", *option]
+            # A session needs a window; this one goes as soon as there is a real one.
+            command += [";", "new-session", "-s", CONTROL_SESSION, "-n", "placeholder", "cat"]
+        else:
+            command += ["attach-session", "-t", f"={CONTROL_SESSION}"]
+        self.placeholder = create
+        try:
+            self._process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=tmux_environment(),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise Unavailable(f"tmux cannot be started: {exc}") from exc
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read and write until the connection ends."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                task_status.started()
+                await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.ended.set()
+            while self._waiting:
+                self._waiting.popleft()(None)
+            with trio.CancelScope(shield=True):
+                await self._end_process()
+            self._gone.set()
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while True:
+            try:
+                data = await self._process.stdout.receive_some(_READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not data:
+                return
+            touched: set[str] = set()
+            for event in self._parser.feed(bytes(data)):
+                if isinstance(event, Output):
+                    pane = self.panes.get(event.pane)
+                    if pane is not None:
+                        pane.deliver(event.data)
+                        touched.add(event.pane)
+                elif isinstance(event, Reply):
+                    if self._waiting:
+                        self._waiting.popleft()(event)
+                elif self._notice(event):
+                    return
+            for name in touched:
+                pane = self.panes.get(name)
+                if pane is not None and pane.backlog > MAX_BACKLOG_BYTES:
+                    await pane.wait_drained()
+
+    def _notice(self, event: Notice) -> bool:
+        """Act on a notification; return whether it is the last one."""
+        if event.name in {"window-close", "unlinked-window-close"}:
+            self._output_ended(event.rest.strip())
+        return event.name == "exit"
+
+    def _output_ended(self, window: str) -> None:
+        for pane in tuple(self.panes.values()):
+            if pane.window == window:
+                pane.output_ended()
+
+    # -- commands -------------------------------------------------------------------------------------------
+
+    def post(self, command: str, on_reply: Callable[[Reply | None], None] = lambda reply: None) -> None:
+        """Send a command; `on_reply` gets its answer, None when the connection ends without one."""
+        if self.ended.is_set():
+            on_reply(None)
+            return
+        self._waiting.append(on_reply)
+        self._unsent += command.encode() + b"\n"
+        self._wake.set()
+
+    async def ask(self, command: str) -> list[str]:
+        """Send a command and return the lines of its answer. Raises `TmuxError`, `LinkLost`, `Unavailable`."""
+        answered = trio.Event()
+        answers: list[Reply | None] = []
+
+        def note(reply: Reply | None) -> None:
+            answers.append(reply)
+            answered.set()
+
+        self.post(command, note)
+        with trio.move_on_after(ANSWER_SECONDS) as scope:
+            await answered.wait()
+        if scope.cancelled_caught:
+            raise Unavailable("tmux does not answer")
+        reply = answers[0]
+        if reply is None:
+            raise LinkLost
+        lines = [line.decode(errors="replace") for line in reply.lines]
+        if reply.failed:
+            raise TmuxError("; ".join(lines))
+        return lines
+
+    async def _write(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._unsent:
+                data, self._unsent = bytes(self._unsent), bytearray()
+                try:
+                    await self._process.stdin.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return  # the reader finds out, too
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Detach once all commands are answered; the server goes on as long as it has windows. Bounded."""
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            with contextlib.suppress(TmuxError, LinkLost, Unavailable):
+                await self.ask("detach-client")
+            await self._gone.wait()
+        if self._process is not None and not self._gone.is_set():
+            self._process.kill()
+
+    async def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            await process.stdin.aclose()
+        with trio.move_on_after(CLOSE_SECONDS) as scope:
+            await process.wait()
+        if scope.cancelled_caught:
+            process.kill()
+            await process.wait()
+        if process.stdout is not None:
+            await process.stdout.aclose()

@@ -1,0 +1,258 @@
+"""Starting programs in panes: the tmux server, the window, and handing the launcher what to run.
+
+How it works: `TmuxServer` is one private server with at most one connection, which exists while a session needs it.
+A new window's process is the launcher, which connects to a socket made for it alone and is given the program there.
+Only when the daemon has a handle on the process does it let the program begin.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ptybridge.backends import tmux_launcher
+from ptybridge.backends.spawn import INHERITED_NOFILE, spawn_failed
+from ptybridge.backends.tmux import Place, TmuxChild
+from ptybridge.backends.tmux_link import CONTROL_SESSION, Link, LinkLost, TmuxError
+from ptybridge.backends.tmux_protocol import quote
+from ptybridge.core import procinfo
+from ptybridge.core.child import Child, ChildSpec
+from ptybridge.core.transcript import Transcript
+from ptybridge.errors import SpawnFailed, Unavailable, UnsafePath
+from ptybridge.keeper.ring import Ring
+from ptybridge.keeper.spawn import Program, find_program
+
+_LAUNCH_SECONDS: Final = 20.0
+# A server that ends just as we come takes this many tries at most.
+_TRIES: Final = 5
+_RETRY_SECONDS: Final = 0.05
+_FORMAT: Final = "#{window_id} #{pane_id} #{pane_pid} #{pane_tty}"
+# tmux's own names must not contain a colon or a period; what people see is kept readable.
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def prepare_directory(path: Path) -> Path:
+    """Make a directory that is ours alone. Raises `UnsafePath`."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise UnsafePath(f"{path} is not a directory of yours", hint="set PTYBRIDGE_TMUX_DIR to another one")
+    if found.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def group_name(workspace: str, owner: str | None) -> str:
+    """Return the tmux session's name for a workspace; those of different owners are different."""
+    digest = hashlib.sha256(f"{owner or ''}\0{workspace}".encode()).hexdigest()[:8]
+    return f"{_UNFIT.sub('-', workspace)[:40]}-{digest}"
+
+
+class TmuxServer:
+    """A private server at `socket`. `run` first; `spawn` starts it, and it ends with its last window."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = path
+        self._link: Link | None = None
+        self._opening = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve connections until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # -- the connection -------------------------------------------------------------------------------------
+
+    async def connect(self, *, create: bool) -> Link:
+        """Return the connection, made if need be. Raises `LinkLost` (nobody there), `Unavailable`."""
+        async with self._opening:
+            if self._link is not None and not self._link.ended.is_set():
+                return self._link
+            link = Link(self.socket)
+            if create:
+                prepare_directory(self.socket.parent)
+                try:
+                    return await self._start(link, create=False)
+                except LinkLost:
+                    link = Link(self.socket)
+            return await self._start(link, create=create)
+
+    async def _start(self, link: Link, *, create: bool) -> Link:
+        if not create and not self.socket.exists():
+            raise LinkLost
+        if self._nursery is None:
+            raise Unavailable("tmux sessions are not served yet")
+        await link.open(create=create)
+        await self._nursery.start(link.run)
+        await link.ask("display-message -p ready")
+        self._link = link
+        return link
+
+    # -- spawning -------------------------------------------------------------------------------------------
+
+    async def spawn(self, spec: ChildSpec, *, name: str, group: str | None = None) -> tuple[Child, Transcript]:
+        """Start a program in a window of its own, in the tmux session `group` if there is one.
+
+        Raises `SpawnFailed` with the system's reason, or `Unavailable` when there is no tmux.
+        """
+        program = Program(spec.argv, spec.cwd, spec.env, INHERITED_NOFILE)
+        try:
+            path = find_program(program)
+        except OSError as exc:
+            raise spawn_failed(spec, exc) from exc
+        except ValueError as exc:
+            raise SpawnFailed(f"cannot run {spec.argv[0]}: {exc}") from exc
+        for turn in range(_TRIES):
+            try:
+                link = await self.connect(create=True)
+                child = await self._spawn_on(link, spec, path, name, group)
+            except LinkLost:
+                # The server's last window was closing, and the server with it.
+                await trio.sleep(_RETRY_SECONDS * (turn + 1))
+                continue
+            except TmuxError as exc:
+                raise SpawnFailed(f"tmux cannot make a window: {exc}") from exc
+            except OSError as exc:
+                raise spawn_failed(spec, exc) from exc
+            return child, Transcript(Ring.anonymous(spec.capacity))
+        raise Unavailable("the tmux server ends again and again")
+
+    async def _spawn_on(self, link: Link, spec: ChildSpec, path: str, name: str, group: str | None) -> TmuxChild:
+        token = secrets.token_hex(8)
+        status_file = self.socket.parent / f"{token}.exit"
+        window = None
+        try:
+            with _listening(self.socket.parent / f"{token}.sock") as listener:
+                launcher = [sys.executable, "-I", "-S", tmux_launcher.__file__]
+                argv = [*launcher, str(self.socket.parent / f"{token}.sock"), str(status_file), token]
+                window, pane, launcher_pid, tty = await self._make_window(link, spec, argv, name, group)
+                with trio.fail_after(_LAUNCH_SECONDS):
+                    pid, stream = await _hand_over(listener, spec, path)
+                with stream:
+                    found = procinfo.process_stat(pid)
+                    place = Place(
+                        socket=str(self.socket),
+                        window=window,
+                        pane=pane,
+                        tty=tty,
+                        pid=pid,
+                        start_time=0 if found is None else found.start_time,
+                        launcher_pid=int(launcher_pid),
+                        status_file=str(status_file),
+                        mark=token,
+                    )
+                    child = TmuxChild(link, place)
+                    try:
+                        await _let_go(stream, spec)
+                    except BaseException:
+                        child.discard()
+                        window = None
+                        with trio.CancelScope(shield=True):
+                            await child.aclose()
+                        raise
+        except BaseException as exc:
+            with trio.CancelScope(shield=True):
+                if window is not None:
+                    link.post(f"kill-window -t {window}")
+                if not link.panes:
+                    if link.placeholder:
+                        link.post("kill-server")
+                    await link.close()
+            if isinstance(exc, trio.TooSlowError):
+                raise Unavailable("the program's launcher in tmux does not answer") from exc
+            raise
+        if link.placeholder:
+            link.placeholder = False
+            link.post(f"kill-window -t ={CONTROL_SESSION}:placeholder")
+        return child
+
+    async def _make_window(
+        self, link: Link, spec: ChildSpec, argv: list[str], name: str, group: str | None
+    ) -> list[str]:
+        title = _UNFIT.sub("-", name) or "session"
+        command = " ".join(quote(word) for word in argv)
+        where = f"-d -P -F {quote(_FORMAT).replace('##', '#')} -n {title} -c /"
+        if group is None:
+            answer = await link.ask(f"new-window {where} -t ={CONTROL_SESSION}: {command}")
+        else:
+            try:
+                answer = await link.ask(f"new-window {where} -t ={group}: {command}")
+            except TmuxError:
+                answer = await link.ask(f"new-session {where} -s {group} {command}")
+        found = answer[0].split(" ")
+        if group is not None:
+            await link.ask(f"link-window -d -s {found[0]} -t ={CONTROL_SESSION}:")
+        await link.ask(f"resize-window -t {found[0]} -x {spec.size.cols} -y {spec.size.rows}")
+        return found
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    with trio.socket.from_stdlib_socket(raw) as listener:
+        raw.bind(str(path))
+        try:
+            raw.listen(1)
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+async def _hand_over(listener: trio.socket.SocketType, spec: ChildSpec, path: str) -> tuple[int, trio.socket.SocketType]:
+    """Tell the launcher what to run; return the pid of what will become the program."""
+    stream, _ = await listener.accept()
+    try:
+        body = json.dumps(
+            {
+                "argv": spec.argv,
+                "path": path,
+                "cwd": spec.cwd,
+                "env": spec.env,
+                "rows": spec.size.rows,
+                "cols": spec.size.cols,
+                "echo": spec.echo,
+                "nofile": INHERITED_NOFILE,
+            }
+        ).encode()
+        await trio.SocketStream(stream).send_all(len(body).to_bytes(4, "big") + body)
+        line = await _line(stream)
+        if not line.startswith(b"P "):
+            raise SpawnFailed(f"cannot run {spec.argv[0]}: its launcher has failed")
+        return int(line[2:]), stream
+    except BaseException:
+        stream.close()
+        raise
+
+
+async def _let_go(stream: trio.socket.SocketType, spec: ChildSpec) -> None:
+    """Let the program begin. Raises `SpawnFailed` with the system's reason when it cannot."""
+    await stream.send(b"g")
+    line = await _line(stream)
+    if line:
+        _, number, name = line.decode(errors="replace").rstrip("\n").split(" ", 2)
+        raise spawn_failed(spec, OSError(int(number), os.strerror(int(number)), name))
+
+
+async def _line(stream: trio.socket.SocketType) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        with contextlib.suppress(ConnectionResetError):
+            piece = await stream.recv(4096)
+            if piece:
+                data += piece
+                continue
+        return data
+    return data
