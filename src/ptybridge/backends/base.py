@@ -22,9 +22,9 @@ class ProcessBacked:
         else:
             self._process.signal_group(self.foreground_pgid() or self.pgid, number)
 
-    def survivors(self) -> list[int]:
+    def survivors(self, not_older_than: float = 0.0) -> list[int]:
         """Return the live processes of the session."""
-        return self._process.survivors()
+        return self._process.survivors(not_older_than)
 
     async def wait(self) -> ExitStatus:
         """Wait for the exit status."""

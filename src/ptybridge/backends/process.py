@@ -8,6 +8,7 @@ any process of the session lives.
 import contextlib
 import os
 import signal
+import time
 
 import trio
 
@@ -30,10 +31,21 @@ class ChildProcess:
 
     def __init__(self, pid: int, pidfd: int | None = None) -> None:
         self.pid = pid
-        self.status: ExitStatus | None = None
+        self._status: ExitStatus | None = None
+        self._reaped_at = 0.0
         self._pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
         # Guards the wait on the pidfd: Trio allows one waiter per descriptor, so the others queue here.
         self._reaping = trio.Lock()
+
+    @property
+    def status(self) -> ExitStatus | None:
+        """How the child ended; None until that is known, which is after it was reaped."""
+        return self._status
+
+    @status.setter
+    def status(self, status: ExitStatus | None) -> None:
+        self._status = status
+        self._reaped_at = time.monotonic()
 
     async def wait(self) -> ExitStatus:
         """Wait until the child has exited and is reaped. Any number of tasks may wait. Always a checkpoint."""
@@ -49,27 +61,30 @@ class ChildProcess:
             self.status = _reap(self.pid)
         return self.status
 
-    def survivors(self) -> list[int]:
+    def survivors(self, not_older_than: float = 0.0) -> list[int]:
         """Return the live processes of the session. Cheap while there are some, however many sessions ask.
 
         All sessions are counted together now and then, and each looks after its own again. Only that nobody is left
-        takes a count of this very moment.
+        takes a count that is `not_older_than` so many seconds.
         """
-        lately = self.members(not_older_than=_CENSUS_SECONDS)
-        found = [
+        found = self._still_there(max(_CENSUS_SECONDS, not_older_than))
+        return found or self._still_there(not_older_than)
+
+    def _still_there(self, not_older_than: float) -> list[int]:
+        return [
             stat.pid
-            for stat in lately
+            for stat in self.members(not_older_than=not_older_than)
             if (now := procinfo.process_stat(stat.pid)) is not None and now.alive and now.start_time == stat.start_time
         ]
-        return found or [stat.pid for stat in self.members()]
 
     def members(self, *, not_older_than: float = 0.0) -> list[procinfo.ProcessStat]:
         """Return the live processes of the child's session; the child alone where there is no /proc."""
         found = [stat for stat in _census.members(self.pid, not_older_than=not_older_than) if stat.alive]
         if self.status is not None and any(stat.pid == self.pid for stat in found):
-            # The child is reaped, yet its pid is in use: the session was empty and the number belongs to another.
-            # Or the count is from before.
-            return self.members() if not_older_than else []
+            if _census.began > self._reaped_at:
+                # The child is reaped, yet its pid is in use: the session was empty and the number belongs to another.
+                return []
+            found = [stat for stat in found if stat.pid != self.pid]
         return found
 
     def signal_group(self, pgid: int, number: int) -> None:

@@ -76,8 +76,11 @@ class Child(Protocol):
         """Signal the foreground process group, or every process of the child's session. Never a recycled pid."""
         ...
 
-    def survivors(self) -> list[int]:
-        """Return the live (non-zombie) processes of the child's session, the child included."""
+    def survivors(self, not_older_than: float = 0.0) -> list[int]:
+        """Return the live (non-zombie) processes of the child's session, the child included.
+
+        That nobody is left may be known since `not_older_than` seconds: a count that other sessions can share.
+        """
         ...
 
     def line_keys(self) -> LineKeys | None:

@@ -28,7 +28,7 @@ class Ended(msgspec.Struct, frozen=True):
 async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
     """End everything in the session; returns once its exit is published or nothing more can be done."""
     sent: list[str] = []
-    survivors = session.child.survivors()
+    survivors = await _survivors(session)
     for step in LADDER:
         if not survivors:
             break
@@ -48,6 +48,15 @@ async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
 async def _wait_until_gone(session: Session, seconds: float) -> list[int]:
     """Wait at most so long until no process is left; return those that are."""
     deadline = trio.current_time() + seconds
-    while (survivors := session.child.survivors()) and trio.current_time() < deadline:  # noqa: ASYNC110
+    while (survivors := await _survivors(session)) and trio.current_time() < deadline:  # noqa: ASYNC110
         await trio.sleep(POLL_SECONDS)  # processes that are not ours announce nothing
     return survivors
+
+
+async def _survivors(session: Session) -> list[int]:
+    """Return who lives. That nobody does takes a count of all processes, which those who end at one time share."""
+    asked_at = trio.current_time()
+    if found := session.child.survivors(KILL_SECONDS):
+        return found
+    await trio.sleep(POLL_SECONDS)
+    return session.child.survivors(trio.current_time() - asked_at)

@@ -119,17 +119,17 @@ class Census:
     """
 
     def __init__(self) -> None:
-        self._at = float("-inf")
+        self.began = float("-inf")
         self._by_session: dict[int, list[ProcessStat]] = {}
 
     def members(self, session_id: int, *, not_older_than: float = 0.0) -> list[ProcessStat]:
         """Return the processes of a session as they were at most so many seconds ago."""
         began = time.monotonic()
-        if began - self._at > not_older_than:
+        if began - self.began > not_older_than:
             found: dict[int, list[ProcessStat]] = {}
             for stat in processes():
                 found.setdefault(stat.session_id, []).append(stat)
-            self._at, self._by_session = began, found
+            self.began, self._by_session = began, found
         return self._by_session.get(session_id, [])
 
 

@@ -137,7 +137,7 @@ class FakeChild:
         if number == signals.SIGKILL or (number and number not in self.ignores):
             self.exit(signal=signal_name(number))
 
-    def survivors(self) -> list[int]:
+    def survivors(self, not_older_than: float = 0.0) -> list[int]:
         """Return the child while it runs."""
         return [self.pid] if self._status is None else []
 
