@@ -66,6 +66,10 @@ class Pipe:
         self._lost_at = 0.0
         self._farewell: float | None = None
         self._client_gone = False
+        self._poll = select.poll()
+        self._wanted: dict[int, int] = {}
+        self._client_takes = select.poll()
+        self._client_takes.register(stdout, select.POLLOUT)
 
     def run(self) -> int:
         """Relay until the client has gone; return the exit code. Raises `PtybridgeError` when it cannot begin."""
@@ -85,15 +89,7 @@ class Pipe:
         return done or self._sock is None or time.monotonic() >= self._farewell
 
     def _step(self) -> None:
-        poll = select.poll()
-        if self._farewell is None and self._held < HELD_BYTES:
-            poll.register(self._stdin, select.POLLIN)
-        if self._to_client:
-            poll.register(self._stdout, select.POLLOUT)
-        if self._sock is not None:
-            wanted = select.POLLIN if len(self._to_client) < HELD_BYTES else 0
-            poll.register(self._sock, wanted | (select.POLLOUT if self._to_daemon else 0))
-        for fd, events in poll.poll(self._patience_ms()):
+        for fd, events in self._wanted_events().poll(self._patience_ms()):
             if fd == self._stdin:
                 self._read_client()
             elif fd == self._stdout:
@@ -104,6 +100,22 @@ class Pipe:
                 self._read_daemon()
         if self._sock is None and not self._client_gone:
             self._look_for_daemon()
+
+    def _wanted_events(self) -> select.poll:
+        """Return what to wait for; mostly it is the same as before."""
+        wanted = {}
+        if self._farewell is None and self._held < HELD_BYTES:
+            wanted[self._stdin] = select.POLLIN
+        if self._to_client:
+            wanted[self._stdout] = select.POLLOUT
+        if self._sock is not None:
+            taking = select.POLLIN if len(self._to_client) < HELD_BYTES else 0
+            wanted[self._sock.fileno()] = taking | (select.POLLOUT if self._to_daemon else 0)
+        if wanted != self._wanted:
+            self._wanted, self._poll = wanted, select.poll()
+            for fd, events in wanted.items():
+                self._poll.register(fd, events)
+        return self._poll
 
     def _patience_ms(self) -> float | None:
         if self._farewell is not None:
@@ -150,9 +162,7 @@ class Pipe:
 
     def _flush_client(self) -> None:
         """Write what the client takes now."""
-        poll = select.poll()
-        poll.register(self._stdout, select.POLLOUT)
-        while self._to_client and poll.poll(0):
+        while self._to_client and self._client_takes.poll(0):
             try:
                 if self._is_socket:
                     view = memoryview(self._to_client)[:READ_BYTES]

@@ -20,6 +20,11 @@ LOST: Final = (
 INTERNAL_ERROR: Final = -32603
 
 
+def key_of(request_id: object) -> str:
+    """Return an id as text; "1" and 1 differ."""
+    return str(request_id) if type(request_id) is int else json.dumps(request_id)
+
+
 class Request:
     """One request of the client that is not answered yet."""
 
@@ -33,7 +38,7 @@ class Request:
     @property
     def key(self) -> str:
         """The id as text; "1" and 1 differ."""
-        return json.dumps(self.id)
+        return key_of(self.id)
 
     def failed(self, text: str) -> bytes:
         """Return an answer that says why there is none: for a tool call a result, which a model gets to see."""
@@ -62,7 +67,7 @@ class Conversation:
     def sent(self, line: bytes) -> Request | None:
         """Take note of what the client says; return it if it is a request."""
         try:
-            message = json.loads(line)
+            message = json.loads(line.decode())  # it would look for the encoding
         except (ValueError, RecursionError):
             return None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
@@ -88,14 +93,15 @@ class Conversation:
             self._initialized = line
         elif message["method"] == "notifications/cancelled" and isinstance(params, dict):
             # It is never answered now.
-            self.in_flight.pop(json.dumps(params.get("requestId")), None)
+            self.in_flight.pop(key_of(params.get("requestId")), None)
 
     def is_for_client(self, line: bytes) -> bool:
         """Take note of what the daemon says; tell whether the client should hear it."""
         found = _ANSWER.match(line)
         if found is None:
             return True
-        key = json.dumps(json.loads(found[1]))
+        given = found[1].decode()
+        key = key_of(json.loads(given)) if given.startswith('"') else given
         if key in self._ours:
             self._ours.discard(key)
             return False

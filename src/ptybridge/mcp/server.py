@@ -1,8 +1,9 @@
 """One MCP client, served by the SDK's low-level server: tools, resources and their subscriptions.
 
-How it works: the SDK reads and writes messages through `streams`, gives every request a task of its own and cancels
-it when the client says so or is gone; the operation behind it is cancelled with it. Failures become results with
-`isError` and a text for the model, because a model sees results, and a client may show a protocol error to nobody.
+How it works: plain tool calls are answered by `lane`, which takes them from the lines before the SDK sees them. The
+SDK reads and writes all other messages through `streams`, gives every request a task of its own and cancels it when
+the client says so or is gone; the operation behind it is cancelled with it. Failures become results with `isError` and
+a text for the model, because a model sees results, and a client may show a protocol error to nobody.
 Protocol versions up to 2025-11-25 begin with `initialize` and subscribe with `resources/subscribe`; from 2026-07-28 on
 there is neither, and `subscriptions/listen` carries what subscriptions tell.
 """
@@ -22,7 +23,7 @@ from mcp.server.subscriptions import (
     ResourceUpdated,
 )
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from ptybridge import __version__
 from ptybridge.api import mcp as api
@@ -31,9 +32,10 @@ from ptybridge.errors import InternalError, NotFound, PtybridgeError
 from ptybridge.mcp.catalog import all_tools
 from ptybridge.mcp.connection import Connection
 from ptybridge.mcp.instructions import instructions
+from ptybridge.mcp.lane import Lane, result_of
 from ptybridge.mcp.resources import TEMPLATES, Resources, uri_of
 from ptybridge.mcp.streams import Incoming, Outgoing
-from ptybridge.mcp.toolset import Context, Tool, Toolset
+from ptybridge.mcp.toolset import Answer, Context, Report, Tool, Toolset
 from ptybridge.model import Caller
 from ptybridge.wire.lines import MAX_LINE_BYTES
 
@@ -43,7 +45,6 @@ logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 # What versions before 2026-07-28 answer for a resource that is not there; later ones have no number of their own.
 RESOURCE_NOT_FOUND: Final = -32002
-ERROR_KEY: Final = "ptybridge/error"
 
 
 async def serve(endpoint: Endpoint, caller: Caller, params: api.Open, channel: Channel) -> None:
@@ -54,8 +55,9 @@ async def serve(endpoint: Endpoint, caller: Caller, params: api.Open, channel: C
     async with trio.open_nursery() as nursery:
         await nursery.start(client.resources.run)
         server = client.server()
+        client.lane = Lane(nursery, channel, client.answer)
         await server.run(
-            Incoming(channel, MAX_LINE_BYTES),
+            Incoming(channel, MAX_LINE_BYTES, client.lane.take),
             Outgoing(channel),
             server.create_initialization_options(NotificationOptions(resources_changed=True)),
         )
@@ -82,6 +84,7 @@ class _Client:
         # Of a client that began with `initialize`: where to tell it something, and what it has subscribed to.
         self._session: Any = None
         self._subscribed: set[str] = set()
+        self.lane: Lane | None = None
 
     def server(self) -> Server[Any]:
         """Return the SDK's server with all handlers."""
@@ -106,6 +109,8 @@ class _Client:
         """Remember where to tell the client something."""
         await trio.lowlevel.checkpoint()
         self._session = ctx.session
+        if self.lane is not None and ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
+            self.lane.opened = True
 
     # -- tools ----------------------------------------------------------------------------------------------
 
@@ -115,23 +120,27 @@ class _Client:
         return types.ListToolsResult(tools=[_described(one) for one in self.tools])
 
     async def call_tool(self, ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Answer `tools/call`; failures are results, too."""
+        """Answer a `tools/call` that is not for the fast lane; failures are results, too."""
+        answer = await self.answer(params.name, params.arguments, ctx.session.report_progress)
+        return types.CallToolResult.model_validate(msgspec.to_builtins(result_of(answer)))
+
+    async def answer(self, name: str, arguments: dict[str, Any] | None, report: Report) -> Answer | PtybridgeError:
+        """Call a tool; a failure is returned."""
         context = Context(
             endpoint=self._endpoint,
             caller=self._caller,
             settings=self._connection,
             environ=self._params.environ,
             cwd=self._params.cwd or "/",
-            report=ctx.session.report_progress,
+            report=report,
         )
         try:
-            answer = await self.tools.call(context, params.name, params.arguments)
+            return await self.tools.call(context, name, arguments)
         except PtybridgeError as exc:
-            return _failure(exc)
+            return exc
         except Exception:
-            log.exception("the tool %r failed", params.name[:80])
-            return _failure(InternalError("this failed by a defect in ptybridge; the daemon's log has the details"))
-        return types.CallToolResult(content=[types.TextContent(text=answer.text)], structured_content=answer.structured)
+            log.exception("the tool %r failed", name[:80])
+            return InternalError("this failed by a defect in ptybridge; the daemon's log has the details")
 
     # -- resources ------------------------------------------------------------------------------------------
 
@@ -229,12 +238,6 @@ def _described(tool: Tool) -> types.Tool:
             open_world_hint=hints.open_world,
         ),
     )
-
-
-def _failure(exc: PtybridgeError) -> types.CallToolResult:
-    text = f"{exc.message}\nhint: {exc.hint}" if exc.hint else exc.message
-    details = msgspec.to_builtins(exc.describe())
-    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True, _meta={ERROR_KEY: details})
 
 
 def _refusal(exc: PtybridgeError, ctx: Any) -> MCPError:

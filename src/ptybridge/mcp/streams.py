@@ -5,6 +5,7 @@ the connection goes on; the SDK would drop it without a word. A checkpoint after
 it begin before the next message is looked at, so that input sent by two calls in a row arrives in that order.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,10 +22,14 @@ from ptybridge.wire.lines import LineBuffer
 
 
 class Incoming:
-    """What the client sends, as the SDK wants to read it. `max_line` bounds a message in bytes."""
+    """What the client sends, as the SDK wants to read it, less what `take` takes.
 
-    def __init__(self, channel: Channel, max_line: int) -> None:
+    `max_line` bounds a message in bytes.
+    """
+
+    def __init__(self, channel: Channel, max_line: int, take: Callable[[bytes], bool]) -> None:
         self._channel = channel
+        self._take = take
         self._lines = LineBuffer(max_line)
         self._ready: list[bytes] = []
 
@@ -33,7 +38,11 @@ class Incoming:
         await trio.lowlevel.checkpoint()
         while True:
             while self._ready:
-                message = await self._understand(self._ready.pop(0))
+                line = self._ready.pop(0)
+                if self._take(line):
+                    await trio.lowlevel.checkpoint()
+                    continue
+                message = await self._understand(line)
                 if message is not None:
                     return message
             data = await self._channel.receive()

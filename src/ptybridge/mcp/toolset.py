@@ -110,6 +110,10 @@ class Tool:
 
     def read(self, arguments: Mapping[str, Any] | None) -> msgspec.Struct:
         """Make the parameters of a call's arguments. Raises `InvalidParams` saying what is wrong with which one."""
+        try:
+            return msgspec.convert(arguments or {}, self.params)
+        except msgspec.ValidationError:
+            pass  # it may be numbers that were written as strings; looking for them costs more than all the rest
         given = dict(arguments or {})
         known = {one.encode_name: one for one in msgspec.structs.fields(self.params)}
         for name in given.keys() & known.keys():
