@@ -68,7 +68,7 @@ def connection(ctx: Context) -> Connection:
 async def session_of(ctx: Context, params: OnSession) -> api.SessionInfo:
     """Return the session a tool is about. Raises `SessionNotFound`, or `Denied` when its owner was not given."""
     info = await ctx.call(api.GET, session_id=params.session_id, detailed=False)
-    if info.owner is not None and info.owner != params.owner:
+    if info.owner is not None and info.owner != (params.owner or connection(ctx).own_owner):
         said = "the owner given is not its owner" if params.owner else "it has an owner"
         raise Denied(f"session {info.session_id}: {said}", hint="give the `owner` it was spawned with")
     return info
@@ -77,6 +77,8 @@ async def session_of(ctx: Context, params: OnSession) -> api.SessionInfo:
 def required_owner(ctx: Context, owner: str | None) -> str | None:
     """Return the owner; raise `InvalidParams` when there must be one and is none."""
     if owner is None and connection(ctx).settings.require_owner:
+        if connection(ctx).owner_optional:
+            return connection(ctx).own_owner
         raise InvalidParams(
             "owner is required", hint="give an `owner`, a name for you or your task, and use the same one later"
         )

@@ -159,6 +159,7 @@ TOOLS: Final = (
         Hints("Read output at an offset", read_only=True, idempotent=True),
         "core",
         read_at,
+        for_agents=True,
     ),
     Tool(
         "pty_read_quiescent",

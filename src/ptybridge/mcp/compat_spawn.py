@@ -79,23 +79,28 @@ async def spawn(ctx: Context, params: Spawn) -> Answer:
     """Start a program."""
     here = connection(ctx)
     settings = here.settings
-    owner = required_owner(ctx, params.owner)
-    # Counted before anything is awaited: sessions spawned at the same time must not pass the limit together.
-    here.starting += 1
-    try:
-        running = await ctx.call(api.LIST, profile=ctx.caller.profile, state="running")
-        if len(running.sessions) + here.starting > settings.max_sessions:
-            raise LimitReached(
-                f"{len(running.sessions)} sessions are running, and {settings.max_sessions} is the limit",
-                hint="close sessions you no longer need (pty_list, pty_close)",
-            )
-        info = await ctx.call(api.CREATE, **_creation(ctx, params, owner))
-    finally:
-        here.starting -= 1
+    info = await create(ctx, **_creation(ctx, params, required_owner(ctx, params.owner)))
     if params.read_timeout_ms is not None:
         here.read_timeouts[info.session_id] = params.read_timeout_ms
     facts = msgspec.to_builtins(spawned(info))
     return Answer(to_json(facts) if settings.spawn_meta else info.session_id, facts)
+
+
+async def create(ctx: Context, **creation: object) -> api.SessionInfo:
+    """Create a session, unless as many are running as may. Raises `LimitReached` and what the operation raises."""
+    here = connection(ctx)
+    # Counted before anything is awaited: sessions spawned at the same time must not pass the limit together.
+    here.starting += 1
+    try:
+        running = await ctx.call(api.LIST, profile=ctx.caller.profile, state="running")
+        if len(running.sessions) + here.starting > here.settings.max_sessions:
+            raise LimitReached(
+                f"{len(running.sessions)} sessions are running, and {here.settings.max_sessions} is the limit",
+                hint="close sessions you no longer need (pty_list, pty_close)",
+            )
+        return await ctx.call(api.CREATE, **creation)
+    finally:
+        here.starting -= 1
 
 
 def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
@@ -152,6 +157,7 @@ TOOLS: Final = (
         Hints("Start a terminal session", destructive=True, open_world=True),
         "core",
         spawn,
+        for_agents=True,
     ),
     Tool(
         "pty_resume",

@@ -106,5 +106,6 @@ TOOLS: Final = (
         Hints("List sessions", read_only=True, idempotent=True),
         "core",
         list_sessions,
+        for_agents=True,
     ),
 )

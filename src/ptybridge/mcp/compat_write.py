@@ -120,6 +120,7 @@ TOOLS: Final = (
         Hints("Type into a session", destructive=True, open_world=True),
         "core",
         write,
+        for_agents=True,
     ),
     Tool(
         "pty_resize",
@@ -139,6 +140,7 @@ TOOLS: Final = (
         Hints("Close a session", destructive=True),
         "core",
         close,
+        for_agents=True,
     ),
     Tool(
         "pty_signal",

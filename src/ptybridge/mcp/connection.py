@@ -1,6 +1,7 @@
 """What belongs to one MCP connection: its settings and what its tools remember between calls."""
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 
@@ -19,11 +20,19 @@ class Connection:
         self.refused_input: dict[str, int] = {}
         self.closed_bytes = (0, 0)  # read and written, of sessions that were closed here
         self._read_as: dict[tuple[str, str | None], str | None] = {}
+        # The owner of what is started without naming one. Its sessions need no owner on this connection.
+        self.own_owner = "agent-" + secrets.token_hex(3)
+        self.owner_optional = False  # pty-mcp's tools, too, take `own_owner` when none is given
+        self.shells: list[str] = []  # where pty_run runs commands, the one used last at the end
+        self.in_use: set[str] = set()  # shells that a pty_run has just now
+        self.seen: dict[str, int] = {}  # up to which offset the tools made for agents have shown a session
 
     @classmethod
-    def of_client(cls, environ: Mapping[str, str]) -> "Connection":
+    def of_client(cls, environ: Mapping[str, str], *, owner_optional: bool = False) -> "Connection":
         """Make one for a client with this environment. Raises `ConfigInvalid`."""
-        return cls(read_settings(environ))
+        made = cls(read_settings(environ))
+        made.owner_optional = owner_optional
+        return made
 
     # -- positions ------------------------------------------------------------------------------------------
 
@@ -48,6 +57,7 @@ class Connection:
         """A session is gone."""
         self.read_timeouts.pop(session_id, None)
         self.refused_input.pop(session_id, None)
+        self.seen.pop(session_id, None)
         for key in [key for key in self._read_as if key[0] == session_id]:
             del self._read_as[key]
 

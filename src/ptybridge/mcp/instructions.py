@@ -6,11 +6,11 @@ from ptybridge.mcp.toolset import Toolset
 
 _OPENING: Final = "Terminal sessions on the user's machine. They keep running between calls, and when you disconnect."
 _LINES: Final = (
-    ("pty_run", "pty_run: run one command, wait for its end; gives clean output, exit code, duration."),
+    ("pty_run", "pty_run: run one command, wait for its end; gives exit code and clean output. Use it first."),
     ("pty_spawn", "pty_spawn: start a program that goes on (shell, server, editor, REPL); gives its session_id."),
-    ("pty_wait_for", "pty_wait_for: wait for text, silence, exit or a prompt; says why it returned."),
+    ("pty_wait_for", "pty_wait_for: wait for text, silence, exit, a question or the prompt; says why it returned."),
     ("pty_screen", "pty_screen: see what the terminal shows now; use it for full-screen programs."),
-    ("pty_send_keys", 'pty_send_keys: press keys by name ("enter", "ctrl-c", "up").'),
+    ("pty_send_keys", 'pty_send_keys: press keys by name ("enter", "ctrl-c", "up"); pty_write types text.'),
 )
 _WITHOUT_WAIT_FOR: Final = (
     ("pty_write", 'pty_write: type text; end a line with "\\n", interrupt with "\\u0003".'),
