@@ -2,11 +2,20 @@
 
 from typing import Final
 
-from ptybridge.mcp import compat_admin, compat_read, compat_spawn, compat_status, compat_until, compat_write
+from ptybridge.mcp import (
+    compat_admin,
+    compat_lease,
+    compat_read,
+    compat_spawn,
+    compat_status,
+    compat_until,
+    compat_write,
+)
 from ptybridge.mcp.toolset import Tool
 
 TOOLS: Final[tuple[Tool, ...]] = (
     *compat_spawn.TOOLS,
+    *compat_lease.TOOLS,
     *compat_read.TOOLS,
     *compat_until.TOOLS,
     *compat_write.TOOLS,

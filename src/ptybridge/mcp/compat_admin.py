@@ -53,7 +53,7 @@ class SetLimits(Arguments, kw_only=True):
 
 
 class Limits(Answered, kw_only=True):
-    """The limits of new sessions. `not_applied` are live sessions whose transcript cannot change its size any more."""
+    """The limits of new sessions. `not_applied`: live ones that somebody else has, or whose transcript has its size."""
 
     max_output_bytes: int
     spawn_timeout_sec: float
@@ -159,8 +159,12 @@ async def set_limits(ctx: Context, params: SetLimits) -> Answer:
     not_applied: list[str] = []
     for info in await _sessions(ctx):
         if info.state == "running":
-            if changes:
-                await ctx.call(api.UPDATE, session_id=info.session_id, **changes)
+            try:
+                if changes:
+                    await ctx.call(api.UPDATE, session_id=info.session_id, **changes)
+            except (LeaseHeld, Denied):
+                not_applied.append(info.session_id)
+                continue
             if params.max_output_bytes not in {None, info.max_output_bytes}:
                 not_applied.append(info.session_id)
     return _limits(ctx, not_applied)

@@ -6,6 +6,9 @@ from ptybridge.api import session as api
 from ptybridge.mcp.compat_common import EXIT_REASONS, Answered, connection, exit_code, stamp
 from ptybridge.mcp.toolset import Context
 
+# pty-mcp's words for what became of a lease.
+LEASE_EVENTS = {"acquire": "attach", "release": "detach", "handoff": "handoff", "takeover": "takeover"}
+
 
 class Lease(Answered, kw_only=True):
     """Who is attached, and the last change of that. Times are seconds since the epoch."""
@@ -95,8 +98,29 @@ def command_of(info: api.SessionInfo) -> str:
     )
 
 
+def _lease(info: api.SessionInfo) -> dict[str, object]:
+    lease = info.lease
+    if lease is None:
+        return {}
+    facts: dict[str, object] = {
+        "attached": lease.client_id is not None,
+        "attached_client_id": lease.client_id,
+        "attached_at": stamp(lease.attached_at_ms) if lease.client_id is not None else None,
+        "detached_at": stamp(lease.detached_at_ms),
+    }
+    if lease.last is not None:
+        facts |= {
+            "last_lease_at": stamp(lease.last.at_ms),
+            "last_lease_event": LEASE_EVENTS[lease.last.event],
+            "last_lease_from_client_id": lease.last.from_client_id,
+            "last_lease_to_client_id": lease.last.to_client_id,
+            "last_lease_reason": lease.last.reason,
+        }
+    return facts
+
+
 def _known(info: api.SessionInfo) -> dict[str, object]:
-    return {
+    return _lease(info) | {
         "session_id": info.session_id,
         "backend": "tmux" if info.backend == "tmux" else "subprocess",
         "pid": info.pid,
@@ -107,7 +131,7 @@ def _known(info: api.SessionInfo) -> dict[str, object]:
         "rows": info.rows,
         "tag": info.tags[0] if info.tags else None,
         "owner": info.owner,
-        "tmux_workspace": None,
+        "tmux_workspace": info.workspace,
         "recovered": False,
         "recovered_at": None,
         "separate_streams": info.backend == "pipes",
@@ -129,15 +153,16 @@ def _limits(info: api.SessionInfo) -> dict[str, object]:
 
 
 def _listed(info: api.SessionInfo) -> dict[str, object]:
+    workspace_client = info.lease.workspace_client_id if info.lease is not None else None
     return _known(info) | {
         "running": info.state == "running",
         "exit_code": exit_code(info),
         "exit_reason": EXIT_REASONS[info.exit_reason],
         "command": command_of(info),
         "last_active": stamp(info.last_active_at_ms),
-        "workspace_attached": False,
-        "workspace_attached_client_id": None,
-        "workspace_attached_session_count": 0,
+        "workspace_attached": workspace_client is not None,
+        "workspace_attached_client_id": workspace_client,
+        "workspace_attached_session_count": len(info.lease.workspace_session_ids) if info.lease is not None else 0,
         "truncated": info.start_offset > 0,
     }
 

@@ -1,10 +1,185 @@
-"""pty-mcp's rules of attachment: who may read while somebody is attached."""
+"""pty-mcp's attachment, which is the lease: pty_attach, pty_detach, pty_handoff, pty_takeover, and who may do what."""
 
-from ptybridge.api import session as api
-from ptybridge.mcp.compat_common import AsClient, session_of
-from ptybridge.mcp.toolset import Context
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from ptybridge.api import lease as api
+from ptybridge.api import session
+from ptybridge.errors import InvalidParams, LeaseHeld
+from ptybridge.mcp.compat_common import AsClient, ClientId, OnSession, as_json, connection, session_of
+from ptybridge.mcp.compat_facts import Status, status
+from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, description="why; others will read it")]
 
 
-async def reading_session(ctx: Context, params: AsClient) -> api.SessionInfo:
-    """Return the session for a tool that moves a position."""
-    return await session_of(ctx, params)
+class Attach(OnSession, kw_only=True):
+    """Parameters of pty_attach and pty_detach."""
+
+    client_id: ClientId
+
+
+class Handoff(Attach, kw_only=True):
+    """Parameters of pty_handoff."""
+
+    target_client_id: ClientId
+    reason: Reason
+
+
+class Takeover(Attach, kw_only=True):
+    """Parameters of pty_takeover."""
+
+    from_client_id: Annotated[ClientId, msgspec.Meta(description="who is attached now")]
+    reason: Reason
+
+
+class Attached(Status, kw_only=True):
+    """The session, and whether this changed anything."""
+
+    attach_changed: bool
+
+
+class Detached(Status, kw_only=True):
+    """The session, and whether this changed anything."""
+
+    detach_changed: bool
+
+
+class HandedOver(Status, kw_only=True):
+    """The session, whether this changed anything, and the sessions of the workspace that went with it."""
+
+    handoff_changed: bool
+    affected_session_ids: list[str]
+    affected_session_count: int
+
+
+class TakenOver(Status, kw_only=True):
+    """The session, whether this changed anything, and the sessions of the workspace that came with it."""
+
+    takeover_changed: bool
+    affected_session_ids: list[str]
+    affected_session_count: int
+
+
+async def held_session(ctx: Context, params: AsClient) -> session.SessionInfo:
+    """Return the session for a tool that only who is attached may use. Raises `LeaseHeld`."""
+    info = await session_of(ctx, params)
+    holder = info.lease.client_id if info.lease is not None else None
+    if holder is not None and holder != params.client_id:
+        raise LeaseHeld(
+            f"{holder!r} is attached to session {info.session_id}",
+            hint="if that is you, give it as client_id; pty_read_at, pty_status and pty_wait are open to all; "
+            "pty_takeover takes the session over",
+            client_id=holder,
+        )
+    return info
+
+
+async def attach(ctx: Context, params: Attach) -> Answer:
+    """Take the lease."""
+    info = await session_of(ctx, params)
+    done = await ctx.call(api.ACQUIRE, session_id=info.session_id, client_id=params.client_id)
+    connection(ctx).take_on(info.session_id, params.client_id)
+    return as_json(Attached(**await _facts(ctx, info), attach_changed=done.changed))
+
+
+async def detach(ctx: Context, params: Attach) -> Answer:
+    """Give the lease back."""
+    info = await session_of(ctx, params)
+    done = await ctx.call(api.RELEASE, session_id=info.session_id, client_id=params.client_id)
+    return as_json(Detached(**await _facts(ctx, info), detach_changed=done.changed))
+
+
+async def handoff(ctx: Context, params: Handoff) -> Answer:
+    """Give the lease to another client."""
+    if params.target_client_id == params.client_id:
+        raise InvalidParams("target_client_id is client_id itself", hint="name the client to hand over to")
+    info = await session_of(ctx, params)
+    done = await ctx.call(
+        api.HANDOFF,
+        session_id=info.session_id,
+        client_id=params.client_id,
+        target_client_id=params.target_client_id,
+        reason=params.reason,
+    )
+    for session_id in done.affected_session_ids:
+        connection(ctx).take_on(session_id, params.target_client_id)
+    return as_json(
+        HandedOver(
+            **await _facts(ctx, info),
+            handoff_changed=done.changed,
+            affected_session_ids=done.affected_session_ids,
+            affected_session_count=len(done.affected_session_ids),
+        )
+    )
+
+
+async def takeover(ctx: Context, params: Takeover) -> Answer:
+    """Take the lease from another client."""
+    info = await session_of(ctx, params)
+    done = await ctx.call(
+        api.TAKEOVER,
+        session_id=info.session_id,
+        client_id=params.client_id,
+        from_client_id=params.from_client_id,
+        reason=params.reason,
+    )
+    for session_id in done.affected_session_ids:
+        connection(ctx).take_on(session_id, params.client_id)
+    return as_json(
+        TakenOver(
+            **await _facts(ctx, info),
+            takeover_changed=done.changed,
+            affected_session_ids=done.affected_session_ids,
+            affected_session_count=len(done.affected_session_ids),
+        )
+    )
+
+
+async def _facts(ctx: Context, info: session.SessionInfo) -> dict[str, Any]:
+    now = await ctx.call(session.GET, session_id=info.session_id)
+    return msgspec.structs.asdict(status(ctx, now))
+
+
+TOOLS: Final = (
+    Tool(
+        "pty_attach",
+        "Attach to a session under a name of your choice: until you detach only that client_id may read on, type, "
+        "resize, signal or close it. Use it when several agents or people share a session. Twice does no harm.",
+        Attach,
+        Attached,
+        Hints("Attach to a session", idempotent=True),
+        "core",
+        attach,
+    ),
+    Tool(
+        "pty_detach",
+        "Detach from a session you are attached to; it goes on, and everybody may use it again.",
+        Attach,
+        Detached,
+        Hints("Detach from a session", idempotent=True),
+        "core",
+        detach,
+    ),
+    Tool(
+        "pty_handoff",
+        "Hand a session you are attached to over to another client, with all attached sessions of its workspace. "
+        "The reason is kept for others to read.",
+        Handoff,
+        HandedOver,
+        Hints("Hand a session over"),
+        "core",
+        handoff,
+    ),
+    Tool(
+        "pty_takeover",
+        "Take a session over from the client that is attached to it, with all attached sessions of its workspace. "
+        "Ask first, unless that client is gone. The reason is kept for others to read.",
+        Takeover,
+        TakenOver,
+        Hints("Take a session over", destructive=True),
+        "core",
+        takeover,
+    ),
+)

@@ -16,7 +16,7 @@ from ptybridge.mcp.compat_common import (
     now,
     session_of,
 )
-from ptybridge.mcp.compat_lease import reading_session
+from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.compat_pages import (
     CHARACTER_BYTES,
     MOST_BYTES,
@@ -66,7 +66,7 @@ class ChunkAt(Answered, kw_only=True):
 def _reading(stream: StreamName) -> Callable[[Context, TimedPage], Awaitable[Answer]]:
     async def read(ctx: Context, params: TimedPage) -> Answer:
         """Read the next page."""
-        info = await reading_session(ctx, params)
+        info = await held_session(ctx, params)
         timeout = connection(ctx).read_timeout(info.session_id, params.timeout_ms)
         return shown(await next_page(ctx, info, params, stream, timeout), params.format)
 
@@ -106,7 +106,7 @@ async def read_at(ctx: Context, params: ReadAt) -> Answer:
 
 async def read_quiescent(ctx: Context, params: Quiescent) -> Answer:
     """Wait until nothing is printed, then read."""
-    info = await reading_session(ctx, params)
+    info = await held_session(ctx, params)
     quiet = connection(ctx).settings.quiescence_ms if params.quiescence_ms is None else params.quiescence_ms
     await ctx.call(
         terminal.WAIT,

@@ -54,6 +54,9 @@ class Spawn(Arguments, kw_only=True):
     input_rate_bps: Annotated[Limit | None, msgspec.Meta(description="refuse input beyond so many bytes a second")] = (
         None
     )
+    tmux_workspace: Annotated[
+        Name | None, msgspec.Meta(description="sessions of one workspace are handed over together")
+    ] = None
     read_timeout_ms: Annotated[
         Milliseconds | None, msgspec.Meta(description="how long pty_read waits for output (default 300)")
     ] = None
@@ -122,6 +125,7 @@ def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
         "owner": owner,
         "tags": [params.tag] if params.tag else [],
         "access": params.scope,
+        "workspace": params.tmux_workspace,
         "max_output_bytes": ring_bytes(params.max_output_bytes or settings.ring_max_bytes),
         "overflow": "pause",  # nothing is lost while somebody reads
         "idle_timeout_ms": settings.idle_timeout_ms,

@@ -7,7 +7,7 @@ import trio
 
 from ptybridge.api import session, terminal
 from ptybridge.mcp.compat_common import PTY, Answered, Milliseconds, as_json, connection, exit_code
-from ptybridge.mcp.compat_lease import reading_session
+from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.compat_pages import MOST_BYTES, Page, checked_patterns, chunk_id, notice_of, page_size
 from ptybridge.mcp.compat_write import refusing
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
@@ -153,9 +153,23 @@ async def _skip(ctx: Context, info: session.SessionInfo, reader: str | None, off
         offset = page.next_offset
 
 
+async def _read_up_to(ctx: Context, info: session.SessionInfo, reader: str | None, end: int) -> str:
+    """Read from a position to an offset, a character first: only then it is known where the position is."""
+    size, pieces = 1, []
+    while size > 0:
+        page = await ctx.call(
+            terminal.READ, session_id=info.session_id, client_id=reader, max_bytes=min(MOST_BYTES, size)
+        )
+        pieces.append(page.data)
+        if not page.data:
+            break
+        size = end - page.next_offset
+    return "".join(pieces)
+
+
 async def read_until(ctx: Context, params: Until) -> Answer:
     """Read until one pattern."""
-    info = await reading_session(ctx, params)
+    info = await held_session(ctx, params)
     as_any = UntilAny(
         session_id=params.session_id,
         owner=params.owner,
@@ -172,13 +186,13 @@ async def read_until(ctx: Context, params: Until) -> Answer:
 
 async def read_until_any(ctx: Context, params: UntilAny) -> Answer:
     """Read until one of several patterns."""
-    return as_json(await _until(ctx, await reading_session(ctx, params), params))
+    return as_json(await _until(ctx, await held_session(ctx, params), params))
 
 
 async def prompt(ctx: Context, params: Prompt) -> Answer:
     """Write, then read until a pattern appears in what comes after."""
     patterns = checked_patterns(params.patterns)
-    info = await reading_session(ctx, params)
+    info = await held_session(ctx, params)
     done = await refusing(
         ctx,
         info,
@@ -190,11 +204,15 @@ async def prompt(ctx: Context, params: Prompt) -> Answer:
         until=[{"pattern": one, "regex": params.regex} for one in patterns],
         timeout_ms=int(timeout_seconds(ctx, params.timeout_ms) * 1000),
         max_bytes=MOST_BYTES,
-        client_id=connection(ctx).reader(info.session_id, params.client_id),
+        client_id=params.client_id,
     )
     text, missed = done.data, 0
     unread = done.start_offset - done.unread_offset
-    if unread > 0:
+    reader = connection(ctx).reader(info.session_id, params.client_id)
+    if reader != params.client_id:
+        # The name has the lease, but its reads move the connection's position, which is now to move along.
+        text = await _read_up_to(ctx, info, reader, done.offset)
+    elif unread > 0:
         # Printed before the write and not read yet: part of the text, but no match.
         before = await ctx.call(
             terminal.READ, session_id=info.session_id, offset=done.unread_offset, max_bytes=min(MOST_BYTES, unread)

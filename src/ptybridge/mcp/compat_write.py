@@ -8,7 +8,8 @@ from ptybridge.api import session as api
 from ptybridge.api import terminal
 from ptybridge.api.operation import Operation
 from ptybridge.errors import RateLimited
-from ptybridge.mcp.compat_common import OK, Answered, AsClient, Ok, as_json, connection, exit_code, session_of
+from ptybridge.mcp.compat_common import OK, Answered, AsClient, Ok, as_json, connection, exit_code
+from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.model import Cols, Rows
 
@@ -64,7 +65,7 @@ async def refusing(ctx: Context, info: api.SessionInfo, size: int, operation: Op
 
 async def write(ctx: Context, params: Write) -> Answer:
     """Type."""
-    info = await session_of(ctx, params)
+    info = await held_session(ctx, params)
     size = len(params.data.encode())
     done = await refusing(
         ctx, info, size, terminal.WRITE, session_id=info.session_id, data=params.data, client_id=params.client_id
@@ -74,7 +75,7 @@ async def write(ctx: Context, params: Write) -> Answer:
 
 async def resize(ctx: Context, params: Resize) -> Answer:
     """Set the size."""
-    info = await session_of(ctx, params)
+    info = await held_session(ctx, params)
     await ctx.call(
         api.RESIZE, session_id=info.session_id, cols=params.cols, rows=params.rows, client_id=params.client_id
     )
@@ -83,15 +84,14 @@ async def resize(ctx: Context, params: Resize) -> Answer:
 
 async def close(ctx: Context, params: AsClient) -> Answer:
     """End and forget."""
-    info = await session_of(ctx, params)
+    info = await held_session(ctx, params)
     await close_one(ctx, info, client_id=params.client_id)
     return OK
 
 
 async def close_one(ctx: Context, info: api.SessionInfo, **more: object) -> None:
     """Close a session and remember what it has moved."""
-    # The time to be kept does not matter any more; without a name for us the operation knows us by our connection.
-    closed = await ctx.call(api.CLOSE, session_id=info.session_id, grace_ms=CLOSE_GRACE_MS)
+    closed = await ctx.call(api.CLOSE, session_id=info.session_id, grace_ms=CLOSE_GRACE_MS, **more)
     here = connection(ctx)
     here.closed_bytes = (here.closed_bytes[0] + closed.end_offset, here.closed_bytes[1] + info.bytes_written)
     here.forget(info.session_id)
@@ -99,7 +99,7 @@ async def close_one(ctx: Context, info: api.SessionInfo, **more: object) -> None
 
 async def signal(ctx: Context, params: Signal) -> Answer:
     """Send a signal."""
-    info = await session_of(ctx, params)
+    info = await held_session(ctx, params)
     name = "SIG" + params.sig.strip().upper().removeprefix("SIG")
     if name not in SIGNALS:
         return as_json(Signalled(ok=False, error=f"unsupported signal {params.sig[:40]!r}; use {', '.join(SIGNALS)}"))
