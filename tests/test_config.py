@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from ptybridge.config import KEYS, VARIABLES, Config, Daemon, line_of, load, value_of
+from ptybridge.config import KEYS, TABLES, VARIABLES, Config, Daemon, PolicyRule, line_of, load, value_of
 from ptybridge.errors import ConfigInvalid
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/1000"}
+
+
+RULE = "[[policy.rule]]\nverdict = 'deny'\n"
 
 
 def write(env: dict[str, str], text: str) -> str:
@@ -67,7 +70,7 @@ def test_an_empty_variable_counts_as_unset(env: dict[str, str]) -> None:
 
 
 def test_every_setting_has_a_variable_of_its_own() -> None:
-    assert len(VARIABLES) == len(KEYS)
+    assert set(VARIABLES.values()) == set(KEYS) - set(TABLES)
     for key in KEYS:
         value_of(Config(), key)
 
@@ -87,6 +90,17 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
         ("session.rows = -1\n", 1, "session.rows"),
         ("[session]\nrows = \n", 2, "nvalid value"),
         ("[session]\nrows = 3\nrows = 4\n", 3, "verwrite"),
+        ("[policy]\nconfirm = 'nobody'\n", 2, "policy.confirm: invalid enum value 'nobody'"),
+        ("[policy.rule]\nverdict = 'ask'\n", 1, "write [[policy.rule]]"),
+        ("[policy]\n\nrule = [1]\n", 3, "write [[policy.rule]]"),
+        (f"{RULE}[[policy.rule]]\n\nverdict = 'ask'\nprofil = 'mcp'\n", 6, "did you mean profile?"),
+        (f"{RULE}[[policy.rule]]\n\nverdict = 'maybe'\n", 5, "policy.rule.verdict: invalid enum value 'maybe'"),
+        (f"{RULE}\n[[policy.rule]]\ndangerous = true\n", 4, "required field `verdict`"),
+        (f"{RULE}[[ policy . rule ]]\nverdict = 'ask'\n'dangerous' = 1\n", 5, "policy.rule.dangerous: expected"),
+        (f"{RULE}[[policy.rule]]\nverdict = 'ask'\ncommand = 'a(b'\n", 5, "not a regular expression: missing ): a(b"),
+        (f"{RULE}[[policy.rule]]\nverdict = 'ask'\ncommand = '(?=x)'\n", 5, "not a regular expression"),
+        (f"{RULE}[[policy.rule]]\nverdict = 'ask'\noperation = 'a b'\n", 5, "policy.rule.operation"),
+        ("[policy]\nrule = [{verdict = 'ask', command = '('}]\n", 2, "not a regular expression"),
     ],
 )
 def test_a_mistake_in_the_file_names_its_line(env: dict[str, str], text: str, line: int, part: str) -> None:
@@ -95,6 +109,16 @@ def test_a_mistake_in_the_file_names_its_line(env: dict[str, str], text: str, li
         load(env)
     assert caught.value.message.startswith(f"{path}:{line}: ")
     assert part in caught.value.message
+
+
+def test_rules_keep_their_order_and_each_has_a_place(env: dict[str, str]) -> None:
+    path = write(env, f"{RULE}command = 'dd'\n\n[policy]\nconfirm = 'human'\n\n[[policy.rule]]\nverdict = 'allow'\n")
+    env["PTYBRIDGE_POLICY_RULE"] = "[]"
+    loaded = load(env)
+    assert loaded.config.policy.rule == (PolicyRule(verdict="deny", command="dd"), PolicyRule(verdict="allow"))
+    assert loaded.config.policy.confirm == "human"
+    assert [loaded.origins[f"policy.rule.{number}"] for number in (1, 2)] == [f"{path}:1", f"{path}:8"]
+    assert loaded.warnings[0].startswith("PTYBRIDGE_POLICY_RULE is not a variable of ptybridge")
 
 
 def test_a_mistake_in_a_variable_names_the_variable(env: dict[str, str]) -> None:

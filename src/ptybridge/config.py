@@ -16,6 +16,7 @@ from ptybridge.errors import ConfigInvalid
 from ptybridge.model import Cols, Milliseconds, Rows, SizePolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+Verdict = Literal["allow", "ask", "deny"]
 Lines = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
 # sun_path holds 108 bytes with the final NUL: unix(7).
@@ -79,6 +80,30 @@ class Attach(Section, frozen=True):
     scrollback_lines: Lines = 1000
 
 
+class PolicyRule(Section, frozen=True, omit_defaults=True):
+    """One rule of `[[policy.rule]]`: which actions it speaks of, and what becomes of them.
+
+    A field that is not set fits everything; an empty `profile` or `owner` fits who has none. `operation` may hold `*`;
+    `command` is a regular expression (RE2) found anywhere in the command; `dangerous` is the judgement of its parse.
+    """
+
+    verdict: Verdict
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    operation: Annotated[str, msgspec.Meta(pattern=r"^[a-z_*]+(\.[a-z_*]+)?$")] | None = None
+    profile: str | None = None
+    owner: str | None = None
+    command: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    dangerous: bool | None = None
+
+
+class Policy(Section, frozen=True):
+    """What is allowed, asked about and refused, and who answers: whoever asks, with a token, or a human."""
+
+    confirm: Literal["caller", "human"] = "caller"
+    approval_ttl_ms: Annotated[int, msgspec.Meta(ge=1000, le=24 * 60 * 60 * 1000)] = 10 * 60 * 1000
+    rule: tuple[PolicyRule, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree."""
 
@@ -86,10 +111,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     daemon: Daemon = Daemon()
     session: Session = Session()
     attach: Attach = Attach()
+    policy: Policy = Policy()
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration with the origin of every value ("default", "FILE:LINE", "environment NAME", "flag")."""
+    """A configuration with the origin of every value ("default", "FILE:LINE", "environment NAME", "flag").
+
+    Each table of a list of tables has an origin of its own, under `policy.rule.1` and so on.
+    """
 
     config: Config
     origins: dict[str, str]
@@ -97,8 +126,12 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     file: str
 
 
-SECTIONS: Final[dict[str, type[Section]]] = {"paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach}
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach, "policy": Policy,
+}  # fmt: skip
 KEYS: Final = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__struct_fields__)
+# Settings that are lists of tables (`[[policy.rule]]`). Only the file can have them, a variable or flag cannot.
+TABLES: Final[dict[str, type[Section]]] = {"policy.rule": PolicyRule}
 
 
 def variable_of(key: str) -> str:
@@ -109,7 +142,7 @@ def variable_of(key: str) -> str:
     return "PTYBRIDGE_" + key.removeprefix("paths.").replace(".", "_").upper()
 
 
-VARIABLES: Final = {variable_of(key): key for key in KEYS}
+VARIABLES: Final = {variable_of(key): key for key in KEYS if key not in TABLES}
 # Read before there is a configuration; set by us for children; set where our tests must not skip.
 OTHER_VARIABLES: Final = frozenset({"PTYBRIDGE_CONFIG", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI"})
 
@@ -135,7 +168,10 @@ def load(env: Mapping[str, str], flags: Mapping[str, object] | None = None, file
 
     path = config_file(env, file)
     for key, value, line in _from_file(path, must_exist=bool(file or env.get("PTYBRIDGE_CONFIG"))):
-        put(key, value, f"{path}:{line}")
+        if key in KEYS:
+            put(key, value, f"{path}:{line}")
+        else:
+            origins[key] = f"{path}:{line}"
     for variable, key in VARIABLES.items():
         if env.get(variable):
             put(key, env[variable], f"environment {variable}")
@@ -256,11 +292,71 @@ def _check_tree(tree: dict[str, Any], text: str, path: str) -> Iterable[tuple[st
             line = line_of(text, name, key)
             if key not in known:
                 raise ConfigInvalid(f"{path}:{line}: there is no setting {key!r} in [{name}]{near(key, known)}")
+            if f"{name}.{key}" in TABLES:
+                line = table_line(text, f"{name}.{key}", 1)
+                yield from _check_tables(values[key], text, path, f"{name}.{key}")
             try:
                 msgspec.convert({key: value}, SECTIONS[name])
             except msgspec.ValidationError as exc:
                 raise ConfigInvalid(f"{path}:{line}: {name}.{key}: {_plain(exc)}") from None
             yield f"{name}.{key}", value, line
+
+
+def _check_tables(tables: object, text: str, path: str, name: str) -> Iterable[tuple[str, object, int]]:
+    """Check a list of tables; yield each one's own key and place, for their origins."""
+    kind = TABLES[name]
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigInvalid(f"{path}:{table_line(text, name, 1)}: {name!r} is a list of tables: write [[{name}]]")
+    for number, table in enumerate(tables, start=1):
+        start = table_line(text, name, number)
+        for key in table:
+            if key not in kind.__struct_fields__:
+                at = f"{path}:{table_line(text, name, number, key)}"
+                advice = near(key, kind.__struct_fields__)
+                raise ConfigInvalid(f"{at}: there is no setting {key!r} in [[{name}]]{advice}")
+        try:
+            made = msgspec.convert(table, kind)
+        except msgspec.ValidationError as exc:
+            place = re.search(r" - at `\$\.(\w+)`$", str(exc))
+            at = f"{path}:{table_line(text, name, number, place and place[1])}"
+            raise ConfigInvalid(f"{at}: {name}{f'.{place[1]}' if place else ''}: {_plain(exc)}") from None
+        problem = _pattern_problem(made.command) if isinstance(made, PolicyRule) and made.command else ""
+        if problem:
+            at = f"{path}:{table_line(text, name, number, 'command')}"
+            raise ConfigInvalid(f"{at}: {name}.command: not a regular expression: {problem}")
+        yield f"{name}.{number}", table, start
+
+
+def _pattern_problem(pattern: str) -> str:
+    import re2  # only when there is a pattern, for this module lies on the path of every command
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(b"(?m)" + pattern.encode("utf-8", "replace"), options)
+    except re2.error as exc:
+        return str(exc.args[0].decode(errors="replace").replace("(?m)", "", 1))
+    return ""
+
+
+def table_line(text: str, name: str, number: int, key: str | None = None) -> int:
+    """Find the line (from 1) of the header of the `number`th `[[name]]`, or of a key in it; see `line_of`."""
+    seen, current, found = 0, "", 0
+    for at, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
+        if header:
+            current = re.sub(r"[\"' ]", "", header[1])
+            seen += current == name
+            if seen == number and current == name:
+                found = at
+                if key is None:
+                    return at
+            continue
+        assignment = re.match(r"\s*([\w\-\"']+?)\s*=", line)
+        if assignment and current == name and seen == number and assignment[1].strip("\"'") == key:
+            return at
+    section, _, field = name.rpartition(".")
+    return found or line_of(text, section, field)
 
 
 def line_of(text: str, section: str, key: str | None = None) -> int:

@@ -1,12 +1,14 @@
 """`config`: what the configuration is, and where each value comes from."""
 
+from collections.abc import Iterator
+
 import click
 import msgspec
 
 from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
-from ptybridge.config import KEYS, config_file, near, value_of, variable_of
+from ptybridge.config import KEYS, TABLES, VARIABLES, Config, config_file, near, value_of, variable_of
 
 
 @command(
@@ -38,15 +40,26 @@ def config_command(app: App, action: str | None, key: str | None) -> None:
         app.emit(value) if app.json else print(_text(value))
     elif app.json:
         app.emit({name: {"value": value_of(app.config, name), "origin": app.loaded.origins[name],
-                         "variable": variable_of(name)} for name in KEYS})  # fmt: skip
+                         "variable": variable_of(name) if name in VARIABLES.values() else None}
+                  for name in KEYS})  # fmt: skip
     else:
         origins = app.loaded.origins
         rows = [
-            [(name, "bold"), (_text(value_of(app.config, name)) or "-", ""),
+            [(name, "bold"), (_text(value) or "-", ""),
              (origins[name], "dim" if origins[name] == "default" else "green")]
-            for name in KEYS
+            for name, value in _entries(app.config)
         ]  # fmt: skip
         print(*output.table(("SETTING", "VALUE", "FROM"), rows), sep="\n")
+
+
+def _entries(config: Config) -> Iterator[tuple[str, object]]:
+    """Return every setting with its value; each table of a list of tables is an entry of its own."""
+    for name in KEYS:
+        value = value_of(config, name)
+        if name in TABLES and isinstance(value, tuple) and value:
+            yield from ((f"{name}.{number}", one) for number, one in enumerate(value, start=1))
+        else:
+            yield name, value
 
 
 def _full(key: str) -> str:
@@ -60,6 +73,6 @@ def _full(key: str) -> str:
 
 def _text(value: object) -> str:
     """Return a value as one would write it in the file, without quotes."""
-    if value is None:
+    if value is None or value == ():
         return ""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
