@@ -158,6 +158,14 @@ def test_a_line_inside_an_inline_table_falls_back_to_the_section() -> None:
     assert line_of("\nsession = { cols = 0 }\n", "session", "cols") == 2
 
 
+def test_lists_are_lists_in_the_file_and_separated_by_colons_in_a_variable(env: dict[str, str]) -> None:
+    env["PTYBRIDGE_FILES_ROOTS"] = "/srv/a:~/b"
+    assert load(env).config.files.roots == ("/srv/a", "~/b")
+    env["PTYBRIDGE_FILES_ROOTS"] = "relative"
+    with pytest.raises(ConfigInvalid, match="environment PTYBRIDGE_FILES_ROOTS"):
+        load(env)
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_the_documentation_names_every_setting_with_its_default(key: str) -> None:
     page = (Path(__file__).parent.parent / "docs/configuration.md").read_text()
@@ -165,5 +173,5 @@ def test_the_documentation_names_every_setting_with_its_default(key: str) -> Non
     assert row, f"docs/configuration.md does not know {key}"
     default = value_of(Config(), key)
     if not key.startswith("paths.") and default is not None:
-        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        shown = str(default).lower() if isinstance(default, bool) else "[]" if default == () else str(default)
         assert f"`{shown}`" in row

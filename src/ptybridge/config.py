@@ -104,6 +104,17 @@ class Policy(Section, frozen=True):
     rule: tuple[PolicyRule, ...] = ()
 
 
+class Files(Section, frozen=True):
+    """Files for callers who are not the user at the socket: where they may go, and what is kept from them there.
+
+    Without `roots` the home directory. `deny` adds names or relative paths to those that hold credentials.
+    """
+
+    roots: tuple[Annotated[str, msgspec.Meta(pattern=r"^[/~]")], ...] = ()
+    deny: tuple[str, ...] = ()
+    hard_links: bool = True
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree."""
 
@@ -112,6 +123,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session: Session = Session()
     attach: Attach = Attach()
     policy: Policy = Policy()
+    files: Files = Files()
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +139,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SECTIONS: Final[dict[str, type[Section]]] = {
-    "paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach, "policy": Policy,
+    "paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach, "files": Files, "policy": Policy,
 }  # fmt: skip
+# In a variable their members are separated as those of $PATH are.
+LISTS: Final = frozenset({"files.roots", "files.deny"})
 KEYS: Final = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__struct_fields__)
 # Settings that are lists of tables (`[[policy.rule]]`). Only the file can have them, a variable or flag cannot.
 TABLES: Final[dict[str, type[Section]]] = {"policy.rule": PolicyRule}
@@ -174,7 +188,7 @@ def load(env: Mapping[str, str], flags: Mapping[str, object] | None = None, file
             origins[key] = f"{path}:{line}"
     for variable, key in VARIABLES.items():
         if env.get(variable):
-            put(key, env[variable], f"environment {variable}")
+            put(key, env[variable].split(":") if key in LISTS else env[variable], f"environment {variable}")
     for key, value in (flags or {}).items():
         if value is not None:
             put(key, value, "flag")
@@ -398,7 +412,7 @@ def _plain(exc: msgspec.ValidationError) -> str:
 
 
 def _refuse_value(exc: msgspec.ValidationError, origins: dict[str, str]) -> NoReturn:
-    place = re.search(r" - at `\$\.([\w.]+)`$", str(exc))
+    place = re.search(r" - at `\$\.([\w.]+)(?:\[[^`]*)?`$", str(exc))
     key = place[1] if place else ""
     raise ConfigInvalid(f"{origins.get(key, 'configuration')}: {key}: {_plain(exc)}") from None
 

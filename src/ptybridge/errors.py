@@ -109,6 +109,16 @@ class Denied(PtybridgeError):
     rpc_code, http_status = -32001, 403
 
 
+class PermissionDenied(Denied):
+    """The system's permissions do not allow this."""
+
+
+class OutsideRoots(Denied):
+    """The path leads out of what this caller may touch, or to something that is kept from it."""
+
+    default_hint = "`[files] roots` in the configuration says which directories are open to such callers"
+
+
 class RateLimited(PtybridgeError):
     """The rate limit is used up for the moment; `retry_after_ms` says for how long."""
 
@@ -176,6 +186,39 @@ class Busy(Conflict):
     default_hint = "wait for `command_done`, give `wait`, or use another session"
 
 
+class FileNotFound(NotFound):
+    """There is no such file or directory."""
+
+
+class FileExists(Conflict):
+    """Something of this name is there already."""
+
+    default_hint = "give `overwrite`, or choose another name"
+
+
+class NotADirectory(Conflict):
+    """A directory is needed, and this is none."""
+
+
+class IsADirectory(Conflict):
+    """A file is needed, and this is a directory."""
+
+
+class DirectoryNotEmpty(Conflict):
+    """The directory is not empty."""
+
+
+class NotAFile(Conflict):
+    """This is a device, a FIFO or a socket; only files and directories are dealt with."""
+
+
+class EtagMismatch(Conflict):
+    """The file is not the one the caller has seen: its etag is another, or it is gone."""
+
+    http_status = 412
+    default_hint = "read it again, and decide anew"
+
+
 class LeaseHeld(Conflict):
     """Another client holds the session's lease."""
 
@@ -233,6 +276,25 @@ class OutOfDescriptors(SpawnFailed):
 
     http_status, retryable = 503, True
     default_hint = "close sessions, or raise the limit on open files (ulimit -n)"
+
+
+class FileFailed(PtybridgeError):
+    """The system could not do this to a file; `errno` and the message give its reason."""
+
+    rpc_code, http_status = -32030, 422
+
+
+class NoSpace(FileFailed):
+    """The file system is full, or the quota is used up; nothing was changed."""
+
+    http_status = 507
+    default_hint = "make room, then try again"
+
+
+class FileTooLarge(FileFailed):
+    """This is larger than the operation takes."""
+
+    http_status = 413
 
 
 class UnsafePath(PtybridgeError):

@@ -19,9 +19,10 @@ from ptybridge.api.registry import contract
 from ptybridge.backends import inprocess
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.kept import KeptBackend, KeptChild
-from ptybridge.config import Config
+from ptybridge.config import Config, config_file
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog
+from ptybridge.core.files.places import Places, Rules
 from ptybridge.core.memory import recall
 from ptybridge.core.session import Labels, Limits
 from ptybridge.core.sessions import Sessions, SessionSpec, Spawn
@@ -36,6 +37,7 @@ from ptybridge.service.attach import AttachService
 from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
+from ptybridge.service.file import FileService, FileThreads
 from ptybridge.service.follow import FollowService
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
@@ -111,6 +113,7 @@ class Daemon:
             LeaseService(self.sessions),
             mcp,
             ExecService(self.sessions),
+            FileService(Places(_file_rules(config)), FileThreads()),
             self.node,
         ]
         endpoint = Dispatcher(registry, services)
@@ -286,6 +289,18 @@ class Daemon:
         spec = SessionSpec(command=command, cwd=os.getcwd(), caller_env=dict(os.environ))
         session = await self.sessions.create(spec, Labels(name="main"), Limits(), f"uid:{os.geteuid()}")
         return session.session_id
+
+
+def _file_rules(config: Config) -> Rules:
+    """Return what callers other than the user may touch; nothing of ours is theirs."""
+    files, paths = config.files, config.paths
+    own = [
+        paths.state_dir,
+        paths.runtime_dir,
+        str(Path(paths.socket).parent),
+        str(Path(config_file(os.environ)).parent),
+    ]
+    return Rules(files.roots, files.deny, hard_links=files.hard_links, own=own)
 
 
 def keeper_link(config: Config, *, start_keeper: bool = True) -> KeeperLink:

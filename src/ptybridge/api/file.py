@@ -1,0 +1,320 @@
+"""Operations on files: whole or not at all, never following a link out of where the caller may go."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from ptybridge.api.operation import Effect, Params, Result, declare
+from ptybridge.errors import (
+    DirectoryNotEmpty,
+    EtagMismatch,
+    FileExists,
+    FileFailed,
+    FileNotFound,
+    FileTooLarge,
+    IsADirectory,
+    NoSpace,
+    NotADirectory,
+    NotAFile,
+    OutsideRoots,
+    PermissionDenied,
+)
+from ptybridge.model import Encoding
+
+Path = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=4096, description="absolute, or from `~` on, or with `cwd`")
+]
+Directory = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, description="where relative paths begin")]
+FileMode = Annotated[str, msgspec.Meta(pattern=r"^[0-7]{3,4}$", description='permissions in octal, e.g. "0644"')]
+FileKind = Literal["file", "directory", "symlink", "fifo", "socket", "device", "unknown"]
+Etag = Annotated[str, msgspec.Meta(max_length=200, description="what a file was when it was looked at")]
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# An answer is one line of JSON; base64 makes 4 bytes of 3 and a line may have 24 MiB.
+ReadBytes = Annotated[int, msgspec.Meta(ge=1, le=16 << 20, description="bytes to read at most")]
+
+_PATH_ERRORS: Final = (FileNotFound, NotADirectory, PermissionDenied, OutsideRoots, FileFailed)
+_WRITE_ERRORS: Final = (*_PATH_ERRORS, FileExists, IsADirectory, NotAFile, NoSpace, FileTooLarge)
+
+
+class _At(Params):
+    """What names an entry."""
+
+    path: Path
+    cwd: Directory | None = None
+
+
+class FileEntry(Result):
+    """An entry of a directory. Times are milliseconds since 1970; `permissions` as `ls -l` shows them.
+
+    `target`: where a symbolic link leads. `name_base64`: the name, when it is not UTF-8 and `name` only describes it.
+    """
+
+    name: str
+    path: str
+    type: FileKind
+    size: int
+    modified_ms: int
+    mode: str
+    permissions: str
+    hidden: bool
+    target: str | None = None
+    name_base64: str | None = None
+
+
+class ListFiles(_At):
+    """List a directory, in pages of `limit` entries.
+
+    `cursor` is the `next_cursor` of the page before; it is a place in the order, so what comes and goes meanwhile
+    neither repeats nor hides other entries. `hidden` adds the names that begin with a dot.
+    """
+
+    hidden: bool = False
+    sort: Literal["name", "size", "modified"] = "name"
+    descending: bool = False
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    cursor: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+
+
+class FilePage(Result):
+    """A page. `total` counts the whole directory; `next_cursor` is null on the last page."""
+
+    path: str
+    entries: list[FileEntry]
+    total: int
+    next_cursor: str | None
+
+
+class ReadFile(_At):
+    """Read a file, or a range of it: `max_bytes` from `offset` on.
+
+    Text is UTF-8 and cut between characters; bytes that are none are replaced, and `lossy` says so.
+    """
+
+    offset: Position = 0
+    max_bytes: ReadBytes = 1 << 20
+    encoding: Encoding = "text"
+
+
+class FileRange(Result):
+    """The bytes from `offset` to `next_offset`. `eof`: nothing followed. `etag`: for `if_match` of a write."""
+
+    path: str
+    data: str
+    encoding: Encoding
+    lossy: bool
+    offset: int
+    next_offset: int
+    size: int
+    eof: bool
+    etag: str
+
+
+class WriteFile(Params):
+    """Write a file whole: into a temporary file beside it, to the disk, and then in place of the old one.
+
+    Who reads meanwhile sees the old file or the new one, and after a crash there is one of them. Permissions, owner
+    and extended attributes of a replaced file stay; `mode` sets the permissions. A link at the end of the path leads
+    on, for callers who may follow links. `append` adds to the end instead, and takes it back when it fails.
+    `if_match` is the `etag` the file must still have. Larger files: `file.upload`.
+    """
+
+    path: Path
+    data: str
+    cwd: Directory | None = None
+    encoding: Encoding = "text"
+    create_parents: bool = False
+    overwrite: bool = True
+    append: bool = False
+    mode: FileMode | None = None
+    if_match: Etag | None = None
+
+
+class FileWritten(Result):
+    """The file as it is now."""
+
+    path: str
+    size: int
+    etag: str
+
+
+class DeleteFile(_At):
+    """Delete a file, a link (never what it leads to), an empty directory or, with `recursive`, a whole tree.
+
+    "/" and the roots of confined callers are refused. With `missing_ok` it is no error that there is nothing.
+    """
+
+    recursive: bool = False
+    missing_ok: bool = False
+
+
+class FilesDeleted(Result):
+    """How many entries are gone."""
+
+    path: str
+    deleted: int
+
+
+class _FromTo(Params):
+    """What names two entries."""
+
+    source: Path
+    destination: Path
+    cwd: Directory | None = None
+    overwrite: bool = False
+    create_parents: bool = False
+
+
+class CopyFile(_FromTo):
+    """Copy a file or, with `recursive`, a tree to exactly `destination`; it appears there when it is complete.
+
+    Permissions and times go along, holes stay holes, and links inside a tree stay links. `overwrite` replaces a file
+    or an empty directory; a directory that holds something is never mixed with another.
+    """
+
+    recursive: bool = False
+
+
+class FilesCopied(Result):
+    """How many files, links and directories were made."""
+
+    path: str
+    copied: int
+
+
+class MoveFile(_FromTo):
+    """Move or rename a file, a link or a tree to exactly `destination`, also to another file system.
+
+    `overwrite` as for `file.copy`.
+    """
+
+
+class FileMoved(Result):
+    """Where it is now."""
+
+    path: str
+
+
+class MakeDirectory(_At):
+    """Make a directory; with `parents` also those above it, and one that is there is no error."""
+
+    parents: bool = False
+    mode: FileMode | None = None
+
+
+class DirectoryMade(Result):
+    """`created` is false when it was there."""
+
+    path: str
+    created: bool
+
+
+class GetFileInfo(_At):
+    """Tell everything about an entry. A link is a link, unless `follow`; `checksum` reads the whole file."""
+
+    follow: bool = False
+    checksum: Literal["sha256"] | None = None
+
+
+class FileDetails(FileEntry):
+    """An entry and what else is known of it; `readable` and so on are what the daemon may do with it.
+
+    `created_ms` is null where the file system does not know; `owner` and `group` where the numbers have no names.
+    `mime_type` goes by the name. `links` counts the names (hard links) the file has.
+    """
+
+    accessed_ms: int = 0
+    changed_ms: int = 0
+    created_ms: int | None = None
+    uid: int = 0
+    gid: int = 0
+    owner: str | None = None
+    group: str | None = None
+    links: int = 1
+    readable: bool = False
+    writable: bool = False
+    executable: bool = False
+    mime_type: str | None = None
+    etag: str = ""
+    sha256: str | None = None
+
+
+LIST: Final = declare(
+    "file.list",
+    ListFiles,
+    FilePage,
+    scope="file:read",
+    effect=Effect.READS,
+    since="0.1",
+    errors=_PATH_ERRORS,
+    http="GET /v1/files/list",
+)
+READ: Final = declare(
+    "file.read",
+    ReadFile,
+    FileRange,
+    scope="file:read",
+    effect=Effect.READS,
+    since="0.1",
+    errors=(*_PATH_ERRORS, IsADirectory, NotAFile),
+    http="GET /v1/files/read",
+)
+INFO: Final = declare(
+    "file.info",
+    GetFileInfo,
+    FileDetails,
+    scope="file:read",
+    effect=Effect.READS,
+    since="0.1",
+    errors=_PATH_ERRORS,
+    http="GET /v1/files/info",
+)
+WRITE: Final = declare(
+    "file.write",
+    WriteFile,
+    FileWritten,
+    scope="file:write",
+    effect=Effect.MUTATES,
+    since="0.1",
+    errors=(*_WRITE_ERRORS, EtagMismatch),
+    http="POST /v1/files/write",
+)
+DELETE: Final = declare(
+    "file.delete",
+    DeleteFile,
+    FilesDeleted,
+    scope="file:write",
+    effect=Effect.DESTROYS,
+    since="0.1",
+    errors=(*_PATH_ERRORS, IsADirectory),
+    http="POST /v1/files/delete",
+)
+COPY: Final = declare(
+    "file.copy",
+    CopyFile,
+    FilesCopied,
+    scope="file:write",
+    effect=Effect.MUTATES,
+    since="0.1",
+    errors=(*_WRITE_ERRORS, DirectoryNotEmpty),
+    http="POST /v1/files/copy",
+)
+MOVE: Final = declare(
+    "file.move",
+    MoveFile,
+    FileMoved,
+    scope="file:write",
+    effect=Effect.DESTROYS,
+    since="0.1",
+    errors=(*_WRITE_ERRORS, DirectoryNotEmpty),
+    http="POST /v1/files/move",
+)
+MKDIR: Final = declare(
+    "file.mkdir",
+    MakeDirectory,
+    DirectoryMade,
+    scope="file:write",
+    effect=Effect.MUTATES,
+    since="0.1",
+    errors=(*_PATH_ERRORS, FileExists, NoSpace),
+    http="POST /v1/files/mkdir",
+)
