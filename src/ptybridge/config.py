@@ -33,6 +33,7 @@ class Paths(Section, frozen=True):
     socket: str = ""
     state_dir: str = ""
     runtime_dir: str = ""
+    tmux_dir: str = ""
 
     @property
     def log_file(self) -> str:
@@ -240,6 +241,15 @@ def _derive_paths(env: Mapping[str, str], paths: dict[str, object], origins: dic
     if not paths.get("runtime_dir"):
         paths["runtime_dir"] = os.path.join(runtime, "ptybridge") if os.path.isabs(runtime) else paths["state_dir"]
         origins["paths.runtime_dir"] = derived
+    if not paths.get("tmux_dir"):
+        # As tmux does: sockets of all a user's servers in one directory, which TMUX_TMPDIR names the parent of.
+        parent = env.get("TMUX_TMPDIR", "")
+        paths["tmux_dir"] = (
+            os.path.join(parent, f"ptybridge-{os.geteuid()}")
+            if os.path.isabs(parent)
+            else os.path.join(str(paths["runtime_dir"]), "tmux")
+        )
+        origins["paths.tmux_dir"] = "environment TMUX_TMPDIR" if os.path.isabs(parent) else origins["paths.runtime_dir"]
     if not paths.get("socket"):
         paths["socket"] = os.path.join(str(paths["runtime_dir"]), "daemon.sock")
         origins["paths.socket"] = origins["paths.runtime_dir"]

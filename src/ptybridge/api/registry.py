@@ -13,6 +13,7 @@ from ptybridge.api import (
     lease,
     mcp,
     node,
+    recovery,
     session,
     terminal,
 )
@@ -22,6 +23,7 @@ from ptybridge.errors import MethodNotFound
 AnyOperation = Operation[Any, Any]
 CONTRACT: tuple[ModuleType, ...] = (
     session,
+    recovery,
     terminal,
     command,
     attach,

@@ -18,6 +18,7 @@ from ptybridge.errors import (
     SessionExited,
     SessionNotFound,
     SpawnFailed,
+    Unavailable,
 )
 from ptybridge.model import (
     Access,
@@ -32,7 +33,7 @@ from ptybridge.model import (
     SizePolicy,
 )
 
-SPAWN_ERRORS = (SpawnFailed, OutOfTerminals, OutOfDescriptors, NameTaken, LimitReached)
+SPAWN_ERRORS = (SpawnFailed, OutOfTerminals, OutOfDescriptors, NameTaken, LimitReached, Unavailable)
 # Below 64 KiB a ring holds less than one read of a pipe; above 1 GiB a session could exhaust the machine alone.
 OutputBytes = Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 30)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1 << 40, description="bytes per second")]
@@ -132,13 +133,15 @@ class Create(Params):
     `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on. Live are
     attachments, followers, waits for a pattern, and who has read from a position of its own within 10 s.
     `shell_integration`: "auto" lets an interactive bash, zsh or fish tell where commands begin and end.
+    `backend`: "tmux" runs it in a private tmux server, where it outlives the daemon; see docs/tmux.md.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
     `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
-    `workspace`: sessions of one workspace and owner whose lease is held belong to one client.
+    `workspace`: sessions of one workspace and owner belong together: their leases to one client, and those in
+    tmux share a tmux session and are recovered together.
     """
 
     command: str | list[str] | None = None
-    backend: Literal["pty", "pipes"] = "pty"
+    backend: Backend = "pty"
     cwd: str | None = None
     env: dict[str, str | None] | None = None
     caller_env: dict[str, str] | None = None

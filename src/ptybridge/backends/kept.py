@@ -73,6 +73,7 @@ class KeptNotebook:
 
     def __init__(self, link: KeeperLink, sid: int) -> None:
         self.on_lost: Callable[[], None] = lambda: None
+        self.keeps_screens = True
         self._link = link
         self._sid = sid
         self._gathered: dict[str, object] | None = None
@@ -93,6 +94,10 @@ class KeptNotebook:
             self._gathered[key] = data
         else:
             self._link.post("note", sid=self._sid, key=key, data=data)
+
+    async def settle(self) -> None:
+        """Do nothing: a note is safe once written."""
+        await trio.lowlevel.checkpoint()
 
     def gather(self) -> dict[str, object]:
         """Return all notes of the session, for a keeper that has none of them."""

@@ -8,6 +8,7 @@ sessions go on. Input is typed byte by byte with `send-keys -H`, no faster than 
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,8 @@ import msgspec
 import trio
 
 from ptybridge.backends import tmux_protocol
-from ptybridge.backends.tmux_link import Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_launcher import mark_bytes
+from ptybridge.backends.tmux_link import Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_process import PaneProcess, PaneTerminal
 from ptybridge.core.child import LineMode
 from ptybridge.core.memory import Notebook
@@ -59,13 +60,16 @@ class TmuxChild:
 
     backend: Backend = "tmux"
 
-    def __init__(self, link: Link, place: Place, notebook: Notebook | None = None) -> None:
+    def __init__(self, link: Link, place: Place) -> None:
         """Raises OSError when the pane's processes are gone."""
         self.place = place
         self.pid = self.pgid = place.pid
         self.window = place.window
-        self.notebook = notebook
+        self.notebook: Notebook | None = None
+        # Told of the transcript's end now and then.
+        self.on_growth: Callable[[int], None] = lambda end: None
         self.backlog = 0
+        self.end = 0
         self._link = link
         self._process = PaneProcess(place.pid, place.launcher_pid, Path(place.status_file))
         self._terminal = PaneTerminal(place.pid, place.tty)
@@ -109,6 +113,12 @@ class TmuxChild:
         if at >= 0 and self._mark.startswith(data[at:]):
             data, self._held = data[:at], data[at:]
         return data
+
+    def begin_with(self, picture: bytes) -> None:
+        """Replace what has come so far, which `picture` shows as well."""
+        self._chunks.clear()
+        self.backlog = 0
+        self.deliver(picture)
 
     def output_ended(self) -> None:
         """Note that tmux has read everything there will be."""
@@ -175,6 +185,8 @@ class TmuxChild:
         room = log.ring.reserve(len(data), log.floor())
         if room:
             log.append(data[:room])
+            self.end = log.end
+            self.on_growth(log.end)
         return room
 
     # -- input ----------------------------------------------------------------------------------------------
@@ -263,7 +275,6 @@ class TmuxChild:
         self._drained.set()
         self._link.panes.pop(self.place.pane, None)
         self._process.close()
-        if not self._link.panes:
+        if not self._link.in_use:
             await self._link.close()
         await trio.lowlevel.cancel_shielded_checkpoint()
-

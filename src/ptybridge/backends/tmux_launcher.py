@@ -78,7 +78,7 @@ def _let_go() -> None:
     os.closerange(3, 1024)
     os.chdir("/")
     try:
-        import ctypes  # noqa: PLC0415 - slow, so only once the program runs
+        import ctypes  # slow, so only once the program runs
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (ImportError, OSError, AttributeError):

@@ -30,8 +30,8 @@ ANSWER_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 5.0
 # So much output of one pane may wait here; beyond it nobody's output is read until there is room.
 MAX_BACKLOG_BYTES: Final = 4 << 20
-# Windows outlive their programs, and tmux has no keys of its own. (`window-size manual` comes with each `resize-window`;
-# set for all, tmux 3.3a crashes as it makes its first session.)
+# Windows outlive their programs, and tmux has no keys of its own. (`window-size manual` comes with each
+# `resize-window`; set for all, tmux 3.3a crashes as it makes its first session.)
 _OPTIONS: Final = (
     ("set", "-g", "remain-on-exit", "on"),
     ("set", "-g", "history-limit", "2000"),
@@ -43,7 +43,7 @@ _OPTIONS: Final = (
     ("set", "-s", "set-clipboard", "off"),
     ("set", "-s", "exit-empty", "on"),
 )
-_INSTALL: Final = "install tmux 3.2 or later (for example `apt install tmux` or `brew install tmux`), or use backend pty"
+_INSTALL: Final = "install tmux 3.2 or later (such as `apt install tmux`, `brew install tmux`), or use backend pty"
 
 
 class TmuxError(Exception):
@@ -86,6 +86,7 @@ class Link:
         self.socket = socket
         self.panes: dict[str, PaneClient] = {}
         self.ended = trio.Event()
+        self.users = 0  # who is about to put a pane here
         self.placeholder = False
         self._gone = trio.Event()
         self._process: trio.Process | None = None
@@ -93,6 +94,11 @@ class Link:
         self._unsent = bytearray()
         self._wake = trio.Event()
         self._waiting: deque[Callable[[Reply | None], None]] = deque()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody still needs the connection."""
+        return bool(self.panes or self.users)
 
     async def open(self, *, create: bool) -> None:
         """Start the client: on the running server, or (`create`) with a new one. Raises `Unavailable`."""
@@ -131,6 +137,8 @@ class Link:
             self.ended.set()
             while self._waiting:
                 self._waiting.popleft()(None)
+            for pane in tuple(self.panes.values()):
+                pane.output_ended()
             with trio.CancelScope(shield=True):
                 await self._end_process()
             self._gone.set()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import stat
 import sys
@@ -26,13 +27,14 @@ from ptybridge.backends.tmux import Place, TmuxChild
 from ptybridge.backends.tmux_link import CONTROL_SESSION, Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_protocol import quote
 from ptybridge.core import procinfo
-from ptybridge.core.child import Child, ChildSpec
+from ptybridge.core.child import ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import SpawnFailed, Unavailable, UnsafePath
 from ptybridge.keeper.ring import Ring
 from ptybridge.keeper.spawn import Program, find_program
 
 _LAUNCH_SECONDS: Final = 20.0
+_CLEAN_UP_SECONDS: Final = 10.0
 # A server that ends just as we come takes this many tries at most.
 _TRIES: Final = 5
 _RETRY_SECONDS: Final = 0.05
@@ -61,8 +63,9 @@ def group_name(workspace: str, owner: str | None) -> str:
 class TmuxServer:
     """A private server at `socket`. `run` first; `spawn` starts it, and it ends with its last window."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, child: type[TmuxChild] = TmuxChild) -> None:
         self.socket = path
+        self._child = child
         self._link: Link | None = None
         self._opening = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -103,11 +106,13 @@ class TmuxServer:
 
     # -- spawning -------------------------------------------------------------------------------------------
 
-    async def spawn(self, spec: ChildSpec, *, name: str, group: str | None = None) -> tuple[Child, Transcript]:
-        """Start a program in a window of its own, in the tmux session `group` if there is one.
+    async def spawn(self, spec: ChildSpec) -> tuple[TmuxChild, Transcript]:
+        """Start a program in a window of its own, in a tmux session of its workspace if it has one.
 
         Raises `SpawnFailed` with the system's reason, or `Unavailable` when there is no tmux.
         """
+        name = spec.name or spec.session_id
+        group = None if spec.workspace is None else group_name(spec.workspace, spec.owner)
         program = Program(spec.argv, spec.cwd, spec.env, INHERITED_NOFILE)
         try:
             path = find_program(program)
@@ -134,6 +139,9 @@ class TmuxServer:
         token = secrets.token_hex(8)
         status_file = self.socket.parent / f"{token}.exit"
         window = None
+        child: TmuxChild | None = None
+        begun = False
+        link.users += 1
         try:
             with _listening(self.socket.parent / f"{token}.sock") as listener:
                 launcher = [sys.executable, "-I", "-S", tmux_launcher.__file__]
@@ -154,29 +162,29 @@ class TmuxServer:
                         status_file=str(status_file),
                         mark=token,
                     )
-                    child = TmuxChild(link, place)
-                    try:
-                        await _let_go(stream, spec)
-                    except BaseException:
-                        child.discard()
-                        window = None
-                        with trio.CancelScope(shield=True):
-                            await child.aclose()
-                        raise
-        except BaseException as exc:
-            with trio.CancelScope(shield=True):
-                if window is not None:
+                    child = self._child(link, place)
+                    await _let_go(stream, spec)
+                    begun = True
+        except trio.TooSlowError as exc:
+            raise Unavailable("the program's launcher in tmux does not answer") from exc
+        finally:
+            link.users -= 1
+            if not begun:
+                if child is not None:
+                    child.discard()
+                elif window is not None:
                     link.post(f"kill-window -t {window}")
-                if not link.panes:
-                    if link.placeholder:
-                        link.post("kill-server")
-                    await link.close()
-            if isinstance(exc, trio.TooSlowError):
-                raise Unavailable("the program's launcher in tmux does not answer") from exc
-            raise
+                if link.placeholder and not link.in_use:
+                    link.post("kill-server")
+                with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+                    if child is not None:
+                        await child.aclose()
+                    elif not link.in_use:
+                        await link.close()
         if link.placeholder:
             link.placeholder = False
             link.post(f"kill-window -t ={CONTROL_SESSION}:placeholder")
+        assert child is not None
         return child
 
     async def _make_window(
@@ -198,6 +206,77 @@ class TmuxServer:
         await link.ask(f"resize-window -t {found[0]} -x {spec.size.cols} -y {spec.size.rows}")
         return found
 
+    # -- coming back ----------------------------------------------------------------------------------------
+
+    async def find(self, place: Place) -> Link:
+        """Return the connection to a session's server when its pane is there as it was, with a living program.
+
+        Raises `LookupError` with what is missing, or `Unavailable`.
+        """
+        try:
+            link = await self.connect(create=False)
+            shown = "#{pane_pid} #{pane_dead} #{window_id}"
+            answer = await link.ask(f"display-message -p -t {place.pane} '{shown}'")
+        except LinkLost:
+            raise LookupError("its tmux server has ended") from None
+        except TmuxError:
+            raise LookupError("its tmux pane is gone") from None
+        if answer != [f"{place.launcher_pid} 0 {place.window}"]:
+            await self.let_go(link)
+            raise LookupError("its tmux pane is gone")
+        found = procinfo.process_stat(place.pid)
+        if found is None or not found.alive or found.start_time != place.start_time:
+            await self.let_go(link)
+            raise LookupError("its program has ended")
+        return link
+
+    async def clear(self, place: Place) -> None:
+        """Close the window of a session whose program has ended, if it is still that session's."""
+        with contextlib.suppress(LinkLost, TmuxError, ProcessLookupError):
+            link = await self.connect(create=False)
+            try:
+                owner = await link.ask(f"display-message -p -t {place.pane} '#{{pane_pid}}'")
+                if owner == [str(place.launcher_pid)]:
+                    await link.ask(f"kill-window -t {place.window}")
+                    os.kill(place.launcher_pid, signal.SIGKILL)
+            finally:
+                with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+                    await self.let_go(link)
+        with contextlib.suppress(OSError):
+            os.unlink(place.status_file)
+
+    async def let_go(self, link: Link) -> None:
+        """Close a connection that nobody uses."""
+        if not link.in_use:
+            await link.close()
+
+    async def restore(self, place: Place, capacity: int, start: int) -> tuple[TmuxChild, Transcript]:
+        """Take up a session again, with what tmux shows of it as the first output, at offset `start`.
+
+        Raises `LookupError` as `find`.
+        """
+        link = await self.find(place)
+        try:
+            child = self._child(link, place)
+        except OSError as exc:
+            raise LookupError("its tmux pane is gone") from exc
+        try:
+            child.begin_with(await picture(link, place.pane))
+        except (TmuxError, LinkLost):
+            with trio.CancelScope(shield=True):
+                await child.aclose()
+            raise LookupError("its tmux pane is gone") from None
+        return child, Transcript(Ring.anonymous(capacity, start))
+
+
+async def picture(link: Link, pane: str) -> bytes:
+    """Return bytes that show what tmux has of a pane: its history, its screen and where the cursor is."""
+    where = await link.ask(f"display-message -p -t {pane} '#{{alternate_on}} #{{cursor_y}} #{{cursor_x}}'")
+    alternate, row, column = (int(word) for word in where[0].split())
+    lines = await link.ask(f"capture-pane -p -e -t {pane}{'' if alternate else ' -S -'}")
+    text = ("\x1b[?1049h" if alternate else "") + "\r\n".join(lines)
+    return f"{text}\x1b[m\x1b[{row + 1};{column + 1}H".encode()
+
 
 @contextlib.contextmanager
 def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
@@ -211,7 +290,9 @@ def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
             path.unlink(missing_ok=True)
 
 
-async def _hand_over(listener: trio.socket.SocketType, spec: ChildSpec, path: str) -> tuple[int, trio.socket.SocketType]:
+async def _hand_over(
+    listener: trio.socket.SocketType, spec: ChildSpec, path: str
+) -> tuple[int, trio.socket.SocketType]:
     """Tell the launcher what to run; return the pid of what will become the program."""
     stream, _ = await listener.accept()
     try:

@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from ptybridge.api.session import CREATE, Create, SessionInfo
 from ptybridge.cli.app import App
 from ptybridge.errors import PtybridgeError, SpawnFailed
-from ptybridge.model import Overflow
+from ptybridge.model import Backend, Overflow
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +37,8 @@ def create(
     *,
     command: Sequence[str],
     shell_command: str | None,
-    backend: Literal["pty", "pipes"] = "pty",
+    backend: Backend = "pty",
+    workspace: str | None = None,
     name: str | None = None,
     cwd: str | None = None,
     assignments: Sequence[str] = (),
@@ -71,6 +72,7 @@ def create(
         idle_timeout_ms=None if idle_timeout is None else int(idle_timeout * 1000),
         max_runtime_ms=None if max_runtime is None else int(max_runtime * 1000),
         linger_ms=defaults.linger_ms,
+        workspace=workspace,
     )
     try:
         return app.call(CREATE, params)

@@ -9,6 +9,7 @@ from ptybridge.cli.app import App
 from ptybridge.cli.command import command
 from ptybridge.cli.creating import create, creation_options, own_size, parse_size
 from ptybridge.errors import NameTaken
+from ptybridge.model import Backend
 
 
 @command(
@@ -18,6 +19,7 @@ from ptybridge.errors import NameTaken
     ptybridge new --name edit -- vim README.md
     ptybridge new -d --name build --tag ci -c 'make test | tee log'
     ptybridge new -A --name main
+    ptybridge new -d --backend tmux --workspace web --name server -c 'npm start'
     """,
     exits="""
     attached: as for `attach`. With -d: 0 when it was started,
@@ -28,12 +30,16 @@ from ptybridge.errors import NameTaken
 @click.option("-d", "--detach", is_flag=True, help="Do not attach; print the id.")
 @click.option("-A", "existing", is_flag=True, help="Use the running session of that name if there is one.")
 @click.option("--size", callback=parse_size, metavar="CxR", help="Columns and rows, such as 120x30.")
+@click.option("--backend", type=click.Choice(["pty", "pipes", "tmux"]), help="What to run it in (pty).")
+@click.option("--workspace", metavar="W", help="Sessions it belongs together with; with tmux, a tmux session.")
 @click.option("--pipes", is_flag=True, help="Pipes instead of a terminal; implies -d.")
 def new_command(
     app: App,
     detach: bool,
     existing: bool,
     size: tuple[int, int] | None,
+    backend: Backend | None,
+    workspace: str | None,
     pipes: bool,
     name: str | None,
     command: tuple[str, ...],
@@ -50,6 +56,10 @@ def new_command(
     """
     if existing and name is None:
         raise click.UsageError("-A needs --name")
+    if pipes and backend not in {None, "pipes"}:
+        raise click.UsageError(f"--pipes and --backend {backend} exclude each other")
+    backend = backend or ("pipes" if pipes else "pty")
+    pipes = backend == "pipes"
     attaching = not (detach or pipes or app.json) and sys.stdout.isatty()
     session = _running(app, name) if existing and name else None
     fresh = session is None
@@ -59,7 +69,8 @@ def new_command(
                 app,
                 command=command,
                 shell_command=shell_command,
-                backend="pipes" if pipes else "pty",
+                backend=backend,
+                workspace=workspace,
                 name=name,
                 cwd=cwd,
                 assignments=assignments,

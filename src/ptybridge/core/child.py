@@ -24,6 +24,11 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     size: WindowSize
     echo: bool = True
     capacity: int = 1 << 20
+    # For backends that show or keep them outside of the daemon.
+    session_id: str = ""
+    name: str | None = None
+    owner: str | None = None
+    workspace: str | None = None
 
 
 class LineMode(msgspec.Struct, frozen=True):

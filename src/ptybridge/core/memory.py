@@ -29,7 +29,14 @@ class Notebook(Protocol):
     on_lost: Callable[[], None]
     """Called when all notes are gone (the keeper was replaced) and have to be written anew."""
 
+    keeps_screens: bool
+    """Whether snapshots of the screen are worth writing; if not, only what is printed from now on is seen later."""
+
     def write(self, key: str, value: object) -> None: ...
+
+    async def settle(self) -> None:
+        """Wait until what was written is safe from our end."""
+        ...
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -62,6 +69,7 @@ class Record(msgspec.Struct, kw_only=True):
     profile: str | None = None
     workspace: str | None = None
     lease: SavedLease | None = None
+    capacity: int | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
 

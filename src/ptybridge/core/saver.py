@@ -27,6 +27,7 @@ class Saver:
         self._screen = screen
         self._whole = screen is None
         self._counted = 0
+        self._keeps_screens = notebook is not None and notebook.keeps_screens
         self._capacity = session.log.ring.capacity
         if notebook is not None:
             notebook.on_lost = self.everything
@@ -47,11 +48,11 @@ class Saver:
 
     def floor(self) -> int | None:
         """The transcript's writer must not overwrite what follows the newest snapshot."""
-        return self.saved_offset if self.active else None
+        return self.saved_offset if self._keeps_screens else None
 
     def screen_advanced(self) -> None:
         """Take a snapshot if so much has been printed that the transcript's writer would soon have to wait."""
-        if not self.active:
+        if not self._keeps_screens:
             return
         session = self._session
         if session.follower.screen.offset - self.saved_offset >= self._capacity // 4:
@@ -60,7 +61,7 @@ class Saver:
 
     def quiet(self) -> None:
         """The session is silent: complete a snapshot that was taken in a flood."""
-        if self.active and not self._whole and self._session.follower.screen.offset == self._session.log.end:
+        if self._keeps_screens and not self._whole and self._session.follower.screen.offset == self._session.log.end:
             self._save_screen(None)
 
     def keep_count(self) -> None:
@@ -84,7 +85,7 @@ class Saver:
 
     def resized(self) -> None:
         """Write down a change of size; of many without output between them only so many can be remembered."""
-        if self.active and self._session.sizes.count - self._resizes_saved >= KEPT_RESIZES // 2:
+        if self._keeps_screens and self._session.sizes.count - self._resizes_saved >= KEPT_RESIZES // 2:
             self._save_screen(None if self._whole else 0)
         self.record()
 
@@ -119,6 +120,7 @@ class Saver:
                 owner=labels.owner,
                 tags=labels.tags,
                 access=labels.access,
+                capacity=session.log.ring.capacity,
                 overflow=limits.overflow,
                 idle_timeout=limits.idle_timeout,
                 max_runtime=limits.max_runtime,

@@ -161,6 +161,11 @@ class Session:
         return self.attachments.size
 
     @property
+    def answers_itself(self) -> bool:
+        """Whether what runs the child is a terminal that answers programs' queries; then nobody else may."""
+        return self.child.backend == "tmux"
+
+    @property
     def active_at(self) -> float:
         """Trio's time of the last input or output."""
         return max(self.log.grew_at, self.input.written_at)
@@ -402,7 +407,7 @@ class Session:
             self._tell(event)
         self.saver.screen_advanced()
         replies = screen.take_replies()
-        if replies and self.attachments.latest() is None and self.status is None:
+        if replies and not self.answers_itself and self.attachments.latest() is None and self.status is None:
             # Nobody who could answer is attached, so the program would wait in vain (fish: 10 s for DA1).
             with suppress(PtybridgeError):
                 self.input.answer_nowait(replies)

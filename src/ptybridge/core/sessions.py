@@ -134,6 +134,10 @@ class Sessions:
             size=spec.size,
             echo=spec.echo,
             capacity=spec.max_output_bytes,
+            session_id=session_id,
+            name=labels.name,
+            owner=labels.owner,
+            workspace=labels.workspace,
         )
         self._starting += 1
         try:
@@ -179,6 +183,8 @@ class Sessions:
         session.saver.record()
         session.saver.commands()
         await self._run(session)
+        if child.notebook is not None:
+            await child.notebook.settle()
         return session
 
     async def restore(self, child: Child, transcript: Transcript, remembered: Remembered) -> Session:
@@ -188,6 +194,7 @@ class Sessions:
             screen = saved.restore(self._scrollback_lines)
         else:
             screen = self._new_screen(WindowSize(*record.first_size), child.backend)
+            screen.offset = transcript.start
         resizes = saved.resizes if saved is not None else record.first_resize
         session = self._build(
             record.session_id,
@@ -354,13 +361,17 @@ class Sessions:
         await session.forget()
         self.events.publish(Closed, session.session_id)
 
-    async def stop(self, within: float) -> None:
-        """End all sessions `within` so many seconds and start no more."""
+    async def stop(self, within: float, survives: Callable[[Session], bool] = lambda session: False) -> None:
+        """End all sessions but those that are to survive us `within` so many seconds, and start no more."""
         self._stopping = True
+        for session in self.all():
+            if survives(session):
+                await session.leave()
         with trio.move_on_after(within):
             async with trio.open_nursery() as nursery:
                 for session in self.running():
-                    nursery.start_soon(closing.end, session, "closed", within / 4)
+                    if not survives(session):
+                        nursery.start_soon(closing.end, session, "closed", within / 4)
 
     async def leave(self) -> None:
         """Stop supervising all sessions and start no more; what is kept lives on."""

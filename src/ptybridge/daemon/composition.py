@@ -24,11 +24,12 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.files.places import Places, Rules
 from ptybridge.core.memory import recall
-from ptybridge.core.session import Labels, Limits
+from ptybridge.core.session import Labels, Limits, Session
 from ptybridge.core.sessions import Sessions, SessionSpec, Spawn
 from ptybridge.core.transcript import Transcript
 from ptybridge.daemon import systemd
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
+from ptybridge.daemon.tmux_sessions import TmuxSessions
 from ptybridge.daemon.warmup import Warmup, warm_screens
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
@@ -42,6 +43,7 @@ from ptybridge.service.follow import FollowService
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
+from ptybridge.service.recovery import RecoveryService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
 
@@ -85,7 +87,9 @@ class Daemon:
         self.events = EventLog()
         backend = KeptBackend(link) if link is not None else None
         self._backend = backend
+        self.tmux = TmuxSessions(Path(config.paths.tmux_dir), config.paths.socket, lambda: self.sessions)
         spawners = inprocess.spawners() if backend is None else backend.spawners()
+        spawners["tmux"] = self.tmux.spawn
         spawners = {name: self._when_warm(spawn) for name, spawn in spawners.items()}
         self.sessions = Sessions(spawners, self.events, config.daemon, config.session.scrollback_lines)
         registry = contract()
@@ -105,6 +109,7 @@ class Daemon:
         )
         mcp = McpService()
         services = [
+            RecoveryService(self.sessions, self.tmux),
             SessionService(self.sessions),
             TerminalService(self.sessions),
             CommandService(self.sessions),
@@ -127,6 +132,7 @@ class Daemon:
     async def run(self, sock: socket.socket | None, ready: Callable[[], Awaitable[None]]) -> Outcome:
         """Serve until the end; `ready` is awaited once requests are answered. Without `sock` the keeper has it."""
         async with trio.open_nursery() as outer:
+            await outer.start(self.tmux.run)
             await outer.start(self.sessions.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)
@@ -138,6 +144,7 @@ class Daemon:
             async with trio.open_nursery() as front_ends:
                 if self.link is not None:
                     sock = await self._take_up(self.link, outer, front_ends)
+                await self.tmux.restore_own()
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
                 await ready()
@@ -194,12 +201,13 @@ class Daemon:
     async def _wind_up(self) -> None:
         if self._outcome in {Outcome.STOPPED, Outcome.RESTART}:
             # Sessions end first, while clients still hear how; then the front ends go.
-            await self.sessions.stop(self.config.daemon.stop_timeout_ms / 1000 - 1)
+            await self.sessions.stop(self.config.daemon.stop_timeout_ms / 1000 - 1, self._survives)
             if self._outcome is Outcome.STOPPED:
                 self.events.close()
-            if self.link is not None:
-                for session in self.sessions.all():
+            for session in self.sessions.all():
+                if (self.link is not None or session.child.backend == "tmux") and not self._survives(session):
                     await self.sessions.close(session, 0)
+            if self.link is not None:
                 self.link.stop_keeper()
             with trio.move_on_after(0.5):
                 await self.server.drain()
@@ -214,6 +222,13 @@ class Daemon:
             return await spawn(spec)
 
         return spawn_when_warm
+
+    def _survives(self, session: Session) -> bool:
+        """Without a keeper sessions end with the daemon, but those in tmux that can be recovered live on."""
+        if self.link is not None or session.child.backend != "tmux" or session.state != "running":
+            return False
+        named = session.labels.name is not None and session.labels.owner is not None
+        return named or self._outcome is Outcome.RESTART
 
     def _finish(self, outcome: Outcome) -> None:
         if not self._end.is_set():

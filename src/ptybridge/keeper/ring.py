@@ -57,10 +57,13 @@ class Ring:
         return cls(map_area(fd, _MAGIC, VERSION))
 
     @classmethod
-    def anonymous(cls, capacity: int) -> "Ring":
-        """Make a ring in private memory; pages are taken from the system as they are first written."""
+    def anonymous(cls, capacity: int, start: int = 0) -> "Ring":
+        """Make a ring in private memory; pages are taken from the system as they are first written.
+
+        Its first byte has the offset `start`, and the rest of the past counts as overwritten.
+        """
         capacity = _round(capacity)
-        return cls(private_area(HEADER_BYTES + capacity, (_MAGIC, VERSION, capacity)))
+        return cls(private_area(HEADER_BYTES + capacity, (_MAGIC, VERSION, capacity, start, start)))
 
     # -- the header -----------------------------------------------------------------------------------------
 

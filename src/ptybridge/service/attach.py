@@ -301,6 +301,7 @@ class _Attached:
                 if b"\x1b" in data or self.replies.held:
                     answers = (
                         session.attachments.latest() is attachment
+                        and not session.answers_itself
                         and attachment.acked_offset >= attachment.replies_from
                     )
                     data = self.replies.feed(data, answers)
