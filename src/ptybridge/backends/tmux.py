@@ -20,6 +20,7 @@ from ptybridge.backends.tmux_launcher import mark_bytes
 from ptybridge.backends.tmux_link import Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_process import PaneProcess, PaneTerminal
 from ptybridge.core.child import LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.memory import Notebook
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, Unavailable
@@ -251,6 +252,10 @@ class TmuxChild:
         if mode is not None and self._stopped:
             return LineMode(canonical=mode.canonical, echo=mode.echo)
         return mode
+
+    def line_keys(self) -> LineKeys | None:
+        """Return what has an effect in line mode, None outside of it."""
+        return self._terminal.line_keys()
 
     def foreground_pgid(self) -> int | None:
         """Return the terminal's foreground process group."""

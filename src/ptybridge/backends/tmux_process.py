@@ -17,6 +17,7 @@ from ptybridge.backends import terminal
 from ptybridge.backends.process import ChildProcess
 from ptybridge.core import procinfo
 from ptybridge.core.child import LineMode
+from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.signals import signal_name
 from ptybridge.model import ExitStatus
 
@@ -146,6 +147,11 @@ class PaneTerminal:
             poll.register(fd, select.POLLOUT)
             # As in `terminal`: a stopped terminal has no room for output. tmux leaves no unread output for long.
             return LineMode(canonical=mode.canonical, echo=mode.echo, flow_stopped=not poll.poll(0))
+
+    def line_keys(self) -> LineKeys | None:
+        """Return what has an effect in line mode, None outside of it."""
+        with self.opened() as fd:
+            return terminal.line_keys(fd)
 
     def eof_character(self) -> bytes:
         """Return what ends input."""

@@ -21,8 +21,8 @@ from typing import Final
 
 import trio
 
-from ptybridge.backends import tmux_launcher
-from ptybridge.backends.spawn import INHERITED_NOFILE, spawn_failed
+from ptybridge.backends import nofile, tmux_launcher
+from ptybridge.backends.spawn import spawn_failed
 from ptybridge.backends.tmux import Place, TmuxChild
 from ptybridge.backends.tmux_link import CONTROL_SESSION, Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_protocol import quote
@@ -113,7 +113,7 @@ class TmuxServer:
         """
         name = spec.name or spec.session_id
         group = None if spec.workspace is None else group_name(spec.workspace, spec.owner)
-        program = Program(spec.argv, spec.cwd, spec.env, INHERITED_NOFILE)
+        program = Program(spec.argv, spec.cwd, spec.env, nofile.inherited())
         try:
             path = find_program(program)
         except OSError as exc:
@@ -305,7 +305,7 @@ async def _hand_over(
                 "rows": spec.size.rows,
                 "cols": spec.size.cols,
                 "echo": spec.echo,
-                "nofile": INHERITED_NOFILE,
+                "nofile": nofile.inherited(),
             }
         ).encode()
         await trio.SocketStream(stream).send_all(len(body).to_bytes(4, "big") + body)
