@@ -106,7 +106,7 @@ def test_durations_and_times_are_in_milliseconds_and_say_so() -> None:
 
 
 def test_every_operation_has_exactly_one_handler() -> None:
-    paths = Paths(socket="/nowhere/daemon.sock", state_dir="/nowhere", runtime_dir="/nowhere")
+    paths = Paths(socket="/nowhere/daemon.sock", state_dir="/nowhere", runtime_dir="/nowhere", tmux_dir="/nowhere")
 
     async def build() -> Daemon:  # noqa: ASYNC124 - it needs a running trio
         return Daemon(Config(paths=paths))

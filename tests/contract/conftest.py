@@ -31,10 +31,13 @@ def socket_path(runtime_dir: Path) -> Path:
 
 @pytest.fixture
 async def daemon(
-    settings: config.Daemon, socket_path: Path, tmp_path: Path, nursery: trio.Nursery
+    settings: config.Daemon, socket_path: Path, runtime_dir: Path, tmp_path: Path, nursery: trio.Nursery
 ) -> AsyncIterator[Daemon]:
     paths = config.Paths(
-        socket=str(socket_path), state_dir=str(tmp_path / "state"), runtime_dir=str(socket_path.parent)
+        socket=str(socket_path),
+        state_dir=str(tmp_path / "state"),
+        runtime_dir=str(socket_path.parent),
+        tmux_dir=str(runtime_dir / "tmux"),
     )
     daemon = Daemon(config.Config(paths=paths, daemon=settings))
     listener.prepare_directory(socket_path.parent)

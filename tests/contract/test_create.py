@@ -187,7 +187,7 @@ async def test_an_empty_or_impossible_command_is_refused(client: Client, command
         {"rows": -1},
         {"cols": 1.5},
         {"cols": "80"},
-        {"backend": "tmux"},
+        {"backend": "screen"},
         {"max_output_bytes": 1},
         {"max_output_bytes": 1 << 23},
         {"overflow": "drop"},

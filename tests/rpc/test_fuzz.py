@@ -51,7 +51,8 @@ class Duplex:
     """A daemon that is not running, made anew for each example: no descriptors, no programs."""
 
     def __init__(self) -> None:
-        paths = config.Paths(socket="/nowhere/daemon.sock", state_dir="/nowhere", runtime_dir="/nowhere")
+        there = "/nowhere"
+        paths = config.Paths(socket=f"{there}/daemon.sock", state_dir=there, runtime_dir=there, tmux_dir=there)
         self.endpoint = Daemon(config.Config(paths=paths)).server.endpoint
         self.caller = Caller(principal="uid:0", connection_id="fuzz")
 

@@ -27,7 +27,7 @@ import sys
 from ptybridge import config
 from ptybridge.daemon import serve
 from ptybridge.errors import PtybridgeError
-paths = config.Paths(socket=sys.argv[1], state_dir=sys.argv[2], runtime_dir=sys.argv[2])
+paths = config.Paths(socket=sys.argv[1], state_dir=sys.argv[2], runtime_dir=sys.argv[2], tmux_dir=sys.argv[2])
 try:
     serve(config.Config(paths=paths, daemon=config.Daemon(keeper=False)), announce=lambda line: print("up", flush=True))
 except PtybridgeError as exc:

@@ -4,7 +4,7 @@ from typing import Final
 
 from ptybridge.api.operation import Effect, Params, Result, declare
 from ptybridge.api.session import Label, SessionInfo
-from ptybridge.errors import Conflict, NameTaken, SessionNotFound, Unavailable
+from ptybridge.errors import Conflict, NameTaken, SessionNotFound, Unavailable, UnsafePath
 
 
 class Recover(Params):
@@ -39,6 +39,6 @@ RECOVER: Final = declare(
     scope="session:create",
     effect=Effect.MUTATES,
     since="0.1",
-    errors=(SessionNotFound, Conflict, NameTaken, Unavailable),
+    errors=(SessionNotFound, Conflict, NameTaken, Unavailable, UnsafePath),
     http="POST /v1/sessions/recover",
 )

@@ -19,6 +19,7 @@ from ptybridge.errors import (
     SessionNotFound,
     SpawnFailed,
     Unavailable,
+    UnsafePath,
 )
 from ptybridge.model import (
     Access,
@@ -33,7 +34,7 @@ from ptybridge.model import (
     SizePolicy,
 )
 
-SPAWN_ERRORS = (SpawnFailed, OutOfTerminals, OutOfDescriptors, NameTaken, LimitReached, Unavailable)
+SPAWN_ERRORS = (SpawnFailed, OutOfTerminals, OutOfDescriptors, NameTaken, LimitReached, Unavailable, UnsafePath)
 # Below 64 KiB a ring holds less than one read of a pipe; above 1 GiB a session could exhaust the machine alone.
 OutputBytes = Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 30)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1 << 40, description="bytes per second")]

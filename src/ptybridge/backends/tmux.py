@@ -242,9 +242,9 @@ class TmuxChild:
         else:
             self._process.signal_group(self.foreground_pgid() or self.pgid, number)
 
-    def survivors(self) -> list[int]:
+    def survivors(self, not_older_than: float = 0.0) -> list[int]:
         """Return the live processes of the session."""
-        return self._process.survivors()
+        return self._process.survivors(not_older_than)
 
     def line_mode(self) -> LineMode | None:
         """Return the terminal's mode."""

@@ -26,6 +26,7 @@ from ptybridge.backends.spawn import spawn_failed
 from ptybridge.backends.tmux import Place, TmuxChild
 from ptybridge.backends.tmux_link import CONTROL_SESSION, Link, LinkLost, TmuxError
 from ptybridge.backends.tmux_protocol import quote
+from ptybridge.config import MAX_SOCKET_PATH_BYTES
 from ptybridge.core import procinfo
 from ptybridge.core.child import ChildSpec
 from ptybridge.core.transcript import Transcript
@@ -39,18 +40,37 @@ _CLEAN_UP_SECONDS: Final = 10.0
 _TRIES: Final = 5
 _RETRY_SECONDS: Final = 0.05
 _FORMAT: Final = "#{window_id} #{pane_id} #{pane_pid} #{pane_tty}"
+# The longest name of a socket in the directory is a token's: 16 digits and ".sock".
+MAX_DIRECTORY_BYTES: Final = MAX_SOCKET_PATH_BYTES - len("/0123456789abcdef.sock")
+_ANOTHER: Final = "set PTYBRIDGE_TMUX_DIR to another one"
 # tmux's own names must not contain a colon or a period; what people see is kept readable.
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
+def check_directory(path: Path) -> Path:
+    """Refuse a directory that sockets cannot be in, whatever is there. Raises `UnsafePath`."""
+    if not path.is_absolute():
+        raise UnsafePath(f"the directory for tmux is not absolute: {str(path)!r}", hint=_ANOTHER)
+    if len(os.fsencode(path)) > MAX_DIRECTORY_BYTES:
+        raise UnsafePath(
+            f"{path} is too long for sockets in it: {len(os.fsencode(path))} bytes, at most {MAX_DIRECTORY_BYTES}",
+            hint=_ANOTHER,
+        )
+    return path
+
+
 def prepare_directory(path: Path) -> Path:
-    """Make a directory that is ours alone. Raises `UnsafePath`."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise UnsafePath(f"{path} is not a directory of yours", hint="set PTYBRIDGE_TMUX_DIR to another one")
-    if found.st_mode & 0o077:
-        path.chmod(0o700)
+    """Make a directory that is ours alone, for sockets. Raises `UnsafePath`."""
+    check_directory(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise UnsafePath(f"{path} is not a directory of yours", hint=_ANOTHER)
+        if found.st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as exc:
+        raise UnsafePath(f"{path} cannot be used: {exc.strerror}", hint=_ANOTHER) from exc
     return path
 
 
@@ -100,9 +120,13 @@ class TmuxServer:
             raise Unavailable("tmux sessions are not served yet")
         await link.open(create=create)
         await self._nursery.start(link.run)
-        await link.ask("display-message -p ready")
-        self._link = link
-        return link
+        # A server that is about to end takes commands, but nobody can be in its session any more.
+        with contextlib.suppress(TmuxError):
+            if await link.ask("display-message -p '#{session_name}'") == [CONTROL_SESSION]:
+                self._link = link
+                return link
+        await link.close()
+        raise LinkLost
 
     # -- spawning -------------------------------------------------------------------------------------------
 
@@ -194,7 +218,7 @@ class TmuxServer:
         command = " ".join(quote(word) for word in argv)
         where = f"-d -P -F {quote(_FORMAT).replace('##', '#')} -n {title} -c /"
         if group is None:
-            answer = await link.ask(f"new-window {where} -t ={CONTROL_SESSION}: {command}")
+            answer = await self._ask_in_session(link, f"new-window {where} -t ={CONTROL_SESSION}: {command}")
         else:
             try:
                 answer = await link.ask(f"new-window {where} -t ={group}: {command}")
@@ -205,6 +229,22 @@ class TmuxServer:
             await link.ask(f"link-window -d -s {found[0]} -t ={CONTROL_SESSION}:")
         await link.ask(f"resize-window -t {found[0]} -x {spec.size.cols} -y {spec.size.rows}")
         return found
+
+    async def _ask_in_session(self, link: Link, command: str) -> list[str]:
+        """Raises `LinkLost` also when the session has ended, and the server with it."""
+        try:
+            return await link.ask(command)
+        except TmuxError as exc:
+            refusal = exc
+        ended = False
+        try:
+            await link.ask(f"has-session -t ={CONTROL_SESSION}")
+        except TmuxError:
+            ended = True
+        if not ended:
+            raise refusal
+        await link.close()
+        raise LinkLost
 
     # -- coming back ----------------------------------------------------------------------------------------
 

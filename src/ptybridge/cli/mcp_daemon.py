@@ -134,6 +134,8 @@ class PrivateDaemon:
             socket=os.path.join(self._directory, "daemon.sock"),
             state_dir=self._directory,
             runtime_dir=self._directory,
+            # What is in tmux outlives us, and is recovered from where the user's other daemons look.
+            tmux_dir=config.paths.tmux_dir,
         )
         self._config = config
         self._line = line

@@ -12,14 +12,14 @@ import msgspec
 import trio
 
 from ptybridge.backends.tmux import Place, TmuxChild
-from ptybridge.backends.tmux_spawn import TmuxServer, group_name, prepare_directory
+from ptybridge.backends.tmux_spawn import TmuxServer, check_directory, group_name, prepare_directory
 from ptybridge.core import procinfo
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.memory import RECORD, Remembered, recall
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.transcript import Transcript
-from ptybridge.errors import Conflict, NameTaken, SessionNotFound, Unavailable
+from ptybridge.errors import Conflict, NameTaken, SessionNotFound, Unavailable, UnsafePath
 from ptybridge.store.sqlite import Index, Row
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,11 @@ class TmuxSessions:
     async def restore_own(self) -> None:
         """Take up what a daemon with the same socket has left; what has ended meanwhile is forgotten."""
         try:
+            check_directory(self.directory)
             rows = await self._own_rows()
+        except UnsafePath as exc:
+            log.debug("there can be no sessions in tmux: %s", exc.message)  # nor does anybody ask for some
+            return
         except Unavailable as exc:
             log.error("sessions in tmux are not restored: %s", exc.message)
             return
@@ -206,6 +210,7 @@ class TmuxSessions:
 
     async def recover(self, name: str, owner: str) -> tuple[str, Sequence[Session]]:
         """Take up the session of that name and owner with all of its workspace, or nothing at all."""
+        check_directory(self.directory)
         async with self._recovering:
             rows = await self.index.all()
             named = [row for row in rows if (row.name, row.owner) == (name, owner)]

@@ -135,6 +135,7 @@ def _daemon_environment(config: Config, env: Mapping[str, str]) -> dict[str, str
     ours["PTYBRIDGE_SOCKET"] = config.paths.socket
     ours["PTYBRIDGE_STATE_DIR"] = config.paths.state_dir
     ours["PTYBRIDGE_RUNTIME_DIR"] = config.paths.runtime_dir
+    ours["PTYBRIDGE_TMUX_DIR"] = config.paths.tmux_dir
     if ours.get("PTYBRIDGE_CONFIG"):
         ours["PTYBRIDGE_CONFIG"] = os.path.abspath(os.path.expanduser(ours["PTYBRIDGE_CONFIG"]))
     if ours.get("PYTHONPATH"):
