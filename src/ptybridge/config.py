@@ -19,6 +19,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Verdict = Literal["allow", "ask", "deny"]
 Lines = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^(/|$)", max_length=4096)]
+
 # sun_path holds 108 bytes with the final NUL: unix(7).
 MAX_SOCKET_PATH_BYTES: Final = 107
 
@@ -71,6 +73,10 @@ class Session(Section, frozen=True):
     scrollback_lines: Lines = 2000
     linger_ms: Milliseconds = 500
     window_size_policy: SizePolicy = "latest"
+    # Below it each session gets a directory with a log. The limits are each file's.
+    log_dir: AbsolutePath | None = None
+    log_max_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 40)] = 10 << 20
+    log_files: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
 
 
 class Attach(Section, frozen=True):

@@ -27,7 +27,10 @@ class FakeWorld:
         self.fail: Exception | None = None
         self._child = child
         self.sessions = Sessions(
-            {"pty": self._spawn, "pipes": self._spawn}, self.events, limits or config.Daemon(), 1000
+            {"pty": self._spawn, "pipes": self._spawn},
+            self.events,
+            limits or config.Daemon(),
+            config.Session(scrollback_lines=1000),
         )
 
     async def _spawn(self, spec: ChildSpec) -> tuple[Child, Transcript]:

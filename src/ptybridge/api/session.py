@@ -6,6 +6,7 @@ import msgspec
 
 from ptybridge.api.lease import LeaseInfo
 from ptybridge.api.operation import ClientId, Done, Effect, Params, Result, SessionId, declare
+from ptybridge.config import AbsolutePath
 from ptybridge.errors import (
     AttachmentNotFound,
     Conflict,
@@ -76,6 +77,7 @@ class SessionInfo(Result):
     """Everything about a session. Times are milliseconds since the epoch, offsets positions in its transcript.
 
     `shell_integration` tells what a shell with marks is at; `current_cwd` is its directory now, `cwd` where it started.
+    `log_dir` is where this session's log lies.
     """
 
     session_id: str
@@ -123,6 +125,7 @@ class SessionInfo(Result):
     running_command: str | None = None
     workspace: str | None = None
     lease: LeaseInfo | None = None
+    log_dir: str | None = None
 
 
 class Create(Params):
@@ -136,6 +139,8 @@ class Create(Params):
     `shell_integration`: "auto" lets an interactive bash, zsh or fish tell where commands begin and end.
     `backend`: "tmux" runs it in a private tmux server, where it outlives the daemon; see docs/tmux.md.
     `linger_ms`: how long after the child's exit its output is awaited when something else holds the terminal.
+    `log_dir`: an absolute path; below it the session's log gets a directory named after the session. "" for no log,
+    null for what the daemon is configured to do.
     `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
     `workspace`: sessions of one workspace and owner belong together: their leases to one client, and those in
     tmux share a tmux session and are recovered together.
@@ -165,6 +170,7 @@ class Create(Params):
     client_id: ClientId | None = None
     keep_ms: Milliseconds | None = None
     workspace: Label | None = None
+    log_dir: AbsolutePath | None = None
 
 
 class List(Params):

@@ -24,6 +24,7 @@ def creation_options(function: F) -> F:
         click.option("--tag", "tags", multiple=True, metavar="T", help="A tag; may be repeated."),
         click.option("-e", "--env", "assignments", multiple=True, metavar="K=V",
                      help="Set a variable, or unset it (K alone); may be repeated."),
+        click.option("--log-dir", metavar="D", help="Log the session below this directory; '' for no log."),
         click.option("--cwd", metavar="D", help="The directory to start in (this one)."),
         click.option("--name", metavar="N", help="A name to find it by."),
         click.option("-c", "shell_command", metavar="CMD", help="A command for the shell, instead of CMD … ."),
@@ -47,6 +48,7 @@ def create(
     idle_timeout: float | None = None,
     max_runtime: float | None = None,
     overflow: Overflow = "drain",
+    log_dir: str | None = None,
 ) -> SessionInfo:
     """Create a session with this process's environment and directory. `size` is (cols, rows)."""
     if command and shell_command is not None:
@@ -73,6 +75,7 @@ def create(
         max_runtime_ms=None if max_runtime is None else int(max_runtime * 1000),
         linger_ms=defaults.linger_ms,
         workspace=workspace,
+        log_dir=_directory(log_dir) if log_dir else log_dir,
     )
     try:
         return app.call(CREATE, params)

@@ -48,6 +48,7 @@ def new_command(
     assignments: tuple[str, ...],
     tags: tuple[str, ...],
     idle_timeout: float | None,
+    log_dir: str | None,
 ) -> int:
     """Start CMD (your shell, if you give none) as a session, and attach to it.
 
@@ -77,6 +78,7 @@ def new_command(
                 tags=tags,
                 size=size or (own_size() if attaching else None),
                 idle_timeout=idle_timeout,
+                log_dir=log_dir,
             )
         except NameTaken:
             # Somebody was faster than we were after looking.

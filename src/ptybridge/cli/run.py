@@ -56,6 +56,7 @@ def run_command(
     assignments: tuple[str, ...],
     tags: tuple[str, ...],
     idle_timeout: float | None,
+    log_dir: str | None,
 ) -> int:
     """Run CMD as a session, with input and output here, and leave with its status.
 
@@ -67,7 +68,7 @@ def run_command(
     if target is not None:
         from ptybridge.cli.history import run_inside
 
-        if name or cwd or assignments or tags or idle_timeout or keep or terminal is not None:
+        if name or cwd or assignments or tags or idle_timeout or log_dir or keep or terminal is not None:
             raise click.UsageError("--in goes with --timeout and -c only: the session is there already")
         return run_inside(app, target, command, shell_command, timeout)
     interactive = os.isatty(0) and os.isatty(1) and terminal is not False
@@ -84,6 +85,7 @@ def run_command(
         idle_timeout=idle_timeout,
         max_runtime=timeout,
         overflow="pause",
+        log_dir=log_dir,
     )
     finished = False
     try:

@@ -25,6 +25,7 @@ class EventLog:
         # Called after every `block` events (0: never), so that numbers can be made to survive the daemon.
         self.block = 0
         self.on_block: Callable[[], None] = lambda: None
+        self.on_event: Callable[[Event], None] = lambda event: None
         self._events: deque[Event] = deque(maxlen=kept)
         self._first = self._next = first
         self._changed = trio.Event()
@@ -37,12 +38,14 @@ class EventLog:
 
     def publish(self, kind: type[Event], session_id: str | None = None, **fields: Any) -> None:
         """Add an event and wake followers. Never a checkpoint."""
-        self._events.append(kind(number=self._next, time_ms=now_ms(), session_id=session_id, **fields))
+        event = kind(number=self._next, time_ms=now_ms(), session_id=session_id, **fields)
+        self._events.append(event)
         self._next += 1
         self._changed.set()
         self._changed = trio.Event()
         if self.block and self.newest % self.block == 0:
             self.on_block()
+        self.on_event(event)
 
     def close(self) -> None:
         """Let followers end: nothing more comes."""

@@ -32,6 +32,8 @@ class InputQueue:
         self.child = child
         self.limiter: TokenBucket | None = None
         self.accepted_bytes = 0
+        # Told of what clients send, not of what the terminal answers.
+        self.on_accepted: Callable[[int], None] = lambda size: None
         # How many pieces of input have ended a line: what a shell has been given to run.
         self.enters = 0
         # Whether the last of it is the beginning of a line.
@@ -112,7 +114,10 @@ class InputQueue:
             raise RateLimited(
                 f"input is limited to {self.limiter.rate} bytes per second", retry_after_ms=int(wait * 1000) + 1
             )
-        return self._put(data, eof)
+        accepted = self._put(data, eof)
+        if accepted:
+            self.on_accepted(accepted)
+        return accepted
 
     def _put(self, data: bytes, eof: bool) -> int:
         self._line.take(data, self.child.line_keys())

@@ -21,6 +21,7 @@ RECORD = "record"
 SCREEN = "screen"
 POSITION = "position "
 COMMANDS = "commands"
+LOG = "log"
 
 
 class Notebook(Protocol):
@@ -105,6 +106,14 @@ class SavedScreen(msgspec.Struct, kw_only=True):
         }
 
 
+class SavedLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's log on disk: written up to `offset` of the output when the transcript's file had this size."""
+
+    directory: str
+    offset: int = 0
+    size_bytes: int = 0
+
+
 class Remembered(msgspec.Struct, kw_only=True):
     """What notes say of a session."""
 
@@ -112,6 +121,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     screen: SavedScreen | None
     positions: dict[tuple[str, ...], int]
     commands: SavedCommands | None = None
+    log: SavedLog | None = None
 
 
 def position_key(reader: tuple[str, ...]) -> str:
@@ -127,6 +137,7 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
         record = msgspec.convert(notes[RECORD], Record)
         screen = notes.get(SCREEN)
         commands = notes.get(COMMANDS)
+        saved_log = notes.get(LOG)
         return Remembered(
             record=record,
             screen=msgspec.convert(screen, SavedScreen) if screen is not None else None,
@@ -136,6 +147,7 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
                 if key.startswith(POSITION)
             },
             commands=msgspec.convert(commands, SavedCommands) if commands is not None else None,
+            log=msgspec.convert(saved_log, SavedLog) if saved_log is not None else None,
         )
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise ValueError(f"its notes cannot be read: {exc}") from exc

@@ -6,7 +6,18 @@ import msgspec
 
 from ptybridge.core.eventlog import now_ms
 from ptybridge.core.leases import Lease
-from ptybridge.core.memory import COMMANDS, RECORD, SCREEN, Notebook, Record, Remembered, SavedScreen, position_key
+from ptybridge.core.memory import (
+    COMMANDS,
+    LOG,
+    RECORD,
+    SCREEN,
+    Notebook,
+    Record,
+    Remembered,
+    SavedLog,
+    SavedScreen,
+    position_key,
+)
 from ptybridge.core.winsize import KEPT_RESIZES
 
 if TYPE_CHECKING:
@@ -99,6 +110,10 @@ class Saver:
         if saved is not None:
             self._write(COMMANDS, msgspec.to_builtins(saved))
 
+    def log(self, saved: SavedLog) -> None:
+        """Write down how far the session's log on disk has come."""
+        self._write(LOG, msgspec.to_builtins(saved))
+
     def record(self) -> None:
         """Write down the session's facts."""
         if not self.active:
@@ -149,6 +164,8 @@ class Saver:
             self._write(SCREEN, self._screen.note())
         self.record()
         self.commands()
+        if self._session.journal is not None:
+            self.log(self._session.journal.saved)
         for reader, offset in self._session.positions.items():
             self.position(reader, offset)
 

@@ -9,6 +9,7 @@ something else still holds the terminal; a later event then tells of the closing
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import trio
@@ -26,6 +27,7 @@ from ptybridge.core.ratelimit import OutputDelay
 from ptybridge.core.returning import Returning
 from ptybridge.core.saver import Saver
 from ptybridge.core.screen import Screen
+from ptybridge.core.sessionlog import SessionLog
 from ptybridge.core.signals import signal_number
 from ptybridge.core.transcript import Transcript
 from ptybridge.core.winsize import Attachment, Attachments, SizeHistory
@@ -52,6 +54,8 @@ log = logging.getLogger(__name__)
 
 # Positions of readers that never come back must not pile up.
 KEPT_POSITIONS = 1024
+# A disk that hangs must not keep a session from ending.
+LOG_SECONDS = 2.0
 
 
 class Labels(msgspec.Struct, kw_only=True):
@@ -135,6 +139,7 @@ class Session:
         self.commands.on_saved = self.saver.commands
         self.returning = Returning(transcript)
         self.lease = Lease(presence or Presence())
+        self.journal: SessionLog | None = None
         self.polling = PollingReaders(transcript, self.position)
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
@@ -175,6 +180,24 @@ class Session:
         """Trio's time of the last input, output or read from a position; looking at its state is no use."""
         return max(self.active_at, self.polling.read_at)
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a log says of the session's beginning, in pty-mcp's words."""
+        labels = self.labels
+        return {
+            "command": self.command,
+            "cwd": self.cwd,
+            "cols": self.size.cols,
+            "rows": self.size.rows,
+            "name": labels.name,
+            "tag": labels.tags[0] if labels.tags else None,
+            "tags": labels.tags,
+            "owner": labels.owner,
+            "scope": labels.access,
+            "backend": self.child.backend,
+            "created_by": self.created_by,
+            "profile": labels.profile,
+        }
+
     def position(self, key: tuple[str, ...]) -> int:
         """Return where this reader stands: at the start of what is kept if it is new."""
         return self.positions.get(key, self.log.start)
@@ -200,6 +223,8 @@ class Session:
         self.log.add_floor(self.returning.floor)
         self.log.add_floor(self.commands.floor)
         self.log.add_floor(self._polling_floor)
+        if self.journal is not None:
+            self.log.add_floor(self.journal.floor)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -218,6 +243,9 @@ class Session:
                 self._publish_exit("lost" if self.status is None else self._reason())
             self.output_closed = True
             self.log.close()
+            if self.journal is not None:
+                with trio.move_on_after(LOG_SECONDS, shield=True):
+                    await self.journal.catch_up(leaving=self._leaving)
             self._done.set()
             with trio.move_on_after(2, shield=True):
                 if self._forgotten:

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -17,10 +18,12 @@ from ptybridge.core.commands import SavedCommands
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.integration import Integration, prepare
 from ptybridge.core.leases import Presence
-from ptybridge.core.memory import Remembered, SavedScreen
+from ptybridge.core.memory import Remembered, SavedLog, SavedScreen
+from ptybridge.core.redaction import Secrets
 from ptybridge.core.saver import restore_into
 from ptybridge.core.screen import Screen
 from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.sessionlogs import SessionLogs
 from ptybridge.core.text import validate_label
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InvalidParams, LimitReached, NameTaken, SessionNotFound, ShuttingDown
@@ -56,18 +59,21 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_output_bytes: int = 1 << 20
     echo: bool = True
     shell_integration: Integration = "auto"
+    log_dir: str | None = None
 
 
 class Sessions:
     """The registry. `spawners` maps a backend's name to what makes its children."""
 
     def __init__(
-        self, spawners: Mapping[str, Spawn], events: EventLog, limits: config.Daemon, scrollback_lines: int
+        self, spawners: Mapping[str, Spawn], events: EventLog, limits: config.Daemon, defaults: config.Session
     ) -> None:
+        self.secrets = Secrets()
+        self.logs = SessionLogs(defaults, self.secrets)
         self.events = events
         self.limits = limits
         self.presence = Presence()
-        self._scrollback_lines = scrollback_lines
+        self._scrollback_lines = defaults.scrollback_lines
         self._spawners = spawners
         self._by_id: dict[str, Session] = {}
         self._names: dict[tuple[str | None, str], str] = {}
@@ -77,6 +83,16 @@ class Sessions:
         self._stopping = False
         self._idle_told: dict[str, float] = {}
         self._waiting_checked: dict[str, tuple[float, float]] = {}
+
+    @property
+    def events(self) -> EventLog:
+        """What happens to sessions."""
+        return self._events
+
+    @events.setter
+    def events(self, events: EventLog) -> None:
+        self._events = events
+        events.on_event = self.logs.heard
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -140,17 +156,21 @@ class Sessions:
             workspace=labels.workspace,
         )
         self._starting += 1
+        log_directory = None
         try:
             self._claim_name(labels, session_id)
+            log_directory = await self.logs.make_directory(session_id, spec.log_dir)
             child, transcript = await self._spawners[spec.backend](child_spec)
         except BaseException:
             self._release_name(labels, session_id)
+            if log_directory is not None:
+                os.rmdir(log_directory)
             raise
         finally:
             self._starting -= 1
         nonce = marked.nonce if marked is not None else None
         return await self._start(
-            session_id, child, transcript, child_spec, spec, labels, limits, created_by, argv, nonce
+            session_id, child, transcript, child_spec, spec, labels, limits, created_by, argv, nonce, log_directory
         )
 
     async def _start(
@@ -165,6 +185,7 @@ class Sessions:
         created_by: str,
         command: list[str],
         nonce: str | None,
+        log_directory: str | None,
     ) -> Session:
         session = self._build(
             session_id,
@@ -179,6 +200,8 @@ class Sessions:
             created_by=created_by,
             nonce=nonce,
         )
+        if log_directory is not None:
+            self.logs.start(self._nursery, session, SavedLog(directory=log_directory)).spawned(session.facts())
         self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
         session.saver.record()
         session.saver.commands()
@@ -233,6 +256,8 @@ class Sessions:
         if session.labels.name is not None and session.exited_at_ms is None:
             self._names[session.labels.owner, session.labels.name] = session.session_id
         session.rebuild()
+        if remembered.log is not None:
+            self.logs.start(self._nursery, session, remembered.log)
         await self._run(session)
         return session
 
@@ -359,6 +384,7 @@ class Sessions:
         self._idle_told.pop(session.session_id, None)
         self._waiting_checked.pop(session.session_id, None)
         await session.forget()
+        self.secrets.forget(session.session_id)
         self.events.publish(Closed, session.session_id)
 
     async def stop(self, within: float, survives: Callable[[Session], bool] = lambda session: False) -> None:

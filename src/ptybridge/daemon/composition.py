@@ -40,6 +40,7 @@ from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
 from ptybridge.service.file import FileService, FileThreads
 from ptybridge.service.follow import FollowService
+from ptybridge.service.journal import Journal
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 
 # How often the loop's own delay is measured.
 LAG_SECONDS = 1.0
+# How long the end waits for what is left to be written of sessions' logs.
+LOG_SECONDS = 2.0
 EVENT_NUMBER = "event_number"
 SCREENS = "screens"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
@@ -91,7 +94,7 @@ class Daemon:
         spawners = inprocess.spawners() if backend is None else backend.spawners()
         spawners["tmux"] = self.tmux.spawn
         spawners = {name: self._when_warm(spawn) for name, spawn in spawners.items()}
-        self.sessions = Sessions(spawners, self.events, config.daemon, config.session.scrollback_lines)
+        self.sessions = Sessions(spawners, self.events, config.daemon, config.session)
         registry = contract()
         self._end = trio.Event()
         self._going = trio.Event()
@@ -121,7 +124,7 @@ class Daemon:
             FileService(Places(_file_rules(config)), FileThreads()),
             self.node,
         ]
-        endpoint = Dispatcher(registry, services)
+        endpoint = Dispatcher(registry, services, Journal(self.sessions))
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
         self._warmup = Warmup([(SCREENS, warm_screens), ("MCP", self._mcp.warm)])
@@ -213,6 +216,7 @@ class Daemon:
                 await self.server.drain()
         else:
             await self.sessions.leave()
+        await self.sessions.logs.end(LOG_SECONDS)
 
     def _when_warm(self, spawn: Spawn) -> Spawn:
         """Let who wants a screen while the emulator is being loaded wait without making everybody else wait."""

@@ -16,6 +16,7 @@ from ptybridge.mcp.compat_common import (
     to_json,
 )
 from ptybridge.mcp.compat_facts import Spawned, Status, spawned, status
+from ptybridge.mcp.connection import resolved
 from ptybridge.mcp.settings import RingBytes, Seconds, ring_bytes
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.model import Cols, Rows
@@ -133,6 +134,9 @@ def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
         "max_runtime_ms": int(asked_runtime * 1000) or None,
         "output_bytes_per_second": output_rate or None,
         "input_bytes_per_second": input_rate or None,
+        "log_dir": resolved(settings.session_log_dir, ctx.cwd, ctx.environ.get("HOME"))
+        if settings.session_log_dir
+        else None,
     }
 
 

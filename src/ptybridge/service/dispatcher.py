@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 audit = logging.getLogger("ptybridge.audit")
 
 F = TypeVar("F", bound=Callable[..., Any])
+After = Callable[[Caller, AnyOperation, msgspec.Struct, msgspec.Struct], None]
 _MARK = "__ptybridge_operation__"
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -52,8 +53,10 @@ class _Bound:
 class Dispatcher:
     """The local endpoint."""
 
-    def __init__(self, registry: Registry, services: Iterable[object]) -> None:
+    def __init__(self, registry: Registry, services: Iterable[object], after: After | None = None) -> None:
+        """Bind all operations. `after` is told of each call that was answered."""
         self.registry = registry
+        self._after = after
         self.calls: Counter[str] = Counter()
         self.failures: Counter[tuple[str, str]] = Counter()
         self._bound: dict[str, _Bound] = {}
@@ -161,6 +164,8 @@ class Dispatcher:
         return exc
 
     def _succeeded(self, bound: _Bound, caller: Caller, decoded: msgspec.Struct, answer: msgspec.Struct | None) -> None:
+        if self._after is not None and answer is not None:
+            self._after(caller, bound.operation, decoded, answer)
         if bound.audited:
             session_id = getattr(decoded, "session_id", getattr(answer, "session_id", "-"))
             audit.info("%s %s by %s (%s)", bound.operation.name, session_id, caller.principal, caller.connection_id)

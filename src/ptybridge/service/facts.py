@@ -111,6 +111,7 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         output_bytes_per_second=limits.output_rate,
         keep_ms=milliseconds(limits.keep),
         profile=labels.profile,
+        log_dir=session.journal.saved.directory if session.journal is not None else None,
         shell_integration=commands.state,
         current_cwd=commands.cwd,
         running_command=commands.running.command if commands.running is not None else None,

@@ -36,6 +36,7 @@ class SessionService:
             max_output_bytes=params.max_output_bytes,
             echo=params.echo,
             shell_integration=params.shell_integration,
+            log_dir=params.log_dir,
         )
         labels = Labels(
             name=params.name,
