@@ -119,6 +119,26 @@ class OutsideRoots(Denied):
     default_hint = "`[files] roots` in the configuration says which directories are open to such callers"
 
 
+class ConfirmationRequired(Denied):
+    """This is dangerous and must be confirmed first; nothing was done.
+
+    `matches` are the reasons, each with a `rule` and a `reason`; `command` is what the confirmation must be for.
+    """
+
+    rpc_code = -32025
+    default_hint = (
+        "ask `policy.confirm` (the tool confirm_dangerous_command) for a token for exactly this `command`, with a "
+        "justification, then repeat the call with it as `confirm_token`"
+    )
+
+
+class ConfirmationRejected(Denied):
+    """The confirm token does not fit; `reason` says what: unknown, expired, principal, command, owner or access."""
+
+    rpc_code = -32026
+    default_hint = "a token is good once, for one command, owner and access level, for a short time; ask for a new one"
+
+
 class RateLimited(PtybridgeError):
     """The rate limit is used up for the moment; `retry_after_ms` says for how long."""
 

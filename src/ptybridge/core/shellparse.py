@@ -89,6 +89,11 @@ def parseable(text: str) -> bool:
     return len(text) <= MAX_SCRIPT_BYTES and text.count("<<") <= MAX_HERE_DOCUMENTS
 
 
+def unfinished(text: str) -> bool:
+    """Tell whether a shell that was given this would wait for more, as far as the parse tells; an error looks alike."""
+    return parseable(text) and bool(_parser().parse(clean(text).encode("utf-8", "replace")).root_node.has_error)
+
+
 def walk(text: str, visit: Visit, variables: Variables | None = None, depth: int = 0) -> None:
     """Report the simple commands and functions of a script. It must be `parseable`."""
     text = clean(text)
