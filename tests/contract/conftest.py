@@ -25,13 +25,24 @@ def settings() -> config.Daemon:
 
 
 @pytest.fixture
+def rules() -> tuple[config.PolicyRule, ...]:
+    """The rules of the policy; a module may override it."""
+    return ()
+
+
+@pytest.fixture
 def socket_path(runtime_dir: Path) -> Path:
     return runtime_dir / "p" / "daemon.sock"
 
 
 @pytest.fixture
 async def daemon(
-    settings: config.Daemon, socket_path: Path, runtime_dir: Path, tmp_path: Path, nursery: trio.Nursery
+    settings: config.Daemon,
+    rules: tuple[config.PolicyRule, ...],
+    socket_path: Path,
+    runtime_dir: Path,
+    tmp_path: Path,
+    nursery: trio.Nursery,
 ) -> AsyncIterator[Daemon]:
     paths = config.Paths(
         socket=str(socket_path),
@@ -39,7 +50,7 @@ async def daemon(
         runtime_dir=str(socket_path.parent),
         tmux_dir=str(runtime_dir / "tmux"),
     )
-    daemon = Daemon(config.Config(paths=paths, daemon=settings))
+    daemon = Daemon(config.Config(paths=paths, daemon=settings, policy=config.Policy(rule=rules)))
     listener.prepare_directory(socket_path.parent)
     lock = listener.SocketLock(socket_path)
     sock = listener.bind(socket_path)

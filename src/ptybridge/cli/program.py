@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "mcp": ("mcp_command", "Give an AI agent the sessions, as an MCP server."),
         "call": ("call", "Call any operation."),
         "ops": ("call", "List the operations that can be called."),
+        "policy": ("policy", "Tell what the rules say of a command."),
         "config": ("configuration", "Show the configuration and where it comes from."),
         "completion": ("completion", "Print the completion script of a shell."),
         "reset": ("enter", "Give back a terminal that a killed attach has left in disorder."),

@@ -24,6 +24,7 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.files.places import Places, Rules
 from ptybridge.core.memory import recall
+from ptybridge.core.policy import Policy
 from ptybridge.core.session import Labels, Limits, Session
 from ptybridge.core.sessions import Sessions, SessionSpec, Spawn
 from ptybridge.core.transcript import Transcript
@@ -44,6 +45,7 @@ from ptybridge.service.journal import Journal
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
+from ptybridge.service.policy import PolicyService
 from ptybridge.service.recovery import RecoveryService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
@@ -95,6 +97,7 @@ class Daemon:
         spawners["tmux"] = self.tmux.spawn
         spawners = {name: self._when_warm(spawn) for name, spawn in spawners.items()}
         self.sessions = Sessions(spawners, self.events, config.daemon, config.session)
+        self.policy = Policy(config.policy.rule)
         registry = contract()
         self._end = trio.Event()
         self._going = trio.Event()
@@ -119,6 +122,7 @@ class Daemon:
             FollowService(self.sessions),
             AttachService(self.sessions),
             LeaseService(self.sessions),
+            PolicyService(self.policy),
             mcp,
             ExecService(self.sessions),
             FileService(Places(_file_rules(config)), FileThreads()),

@@ -1,0 +1,52 @@
+"""Operations on the policy: what its rules say of an action."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from ptybridge.api.operation import Effect, Params, Result, declare
+from ptybridge.config import Verdict
+from ptybridge.model import Access
+
+Command = str | Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class DangerMatch(Result):
+    """One thing that is dangerous about a command: a short `rule`, and the `reason` in plain words."""
+
+    rule: str
+    reason: str
+
+
+class Check(Params):
+    """Tell what the rules say of a command, without running it or asking anybody.
+
+    `command` is a text for a shell, or an argv. `as_profile`: judge as for this kind of client, "mcp" for an AI agent,
+    "" for people and scripts; by default as for the caller.
+    """
+
+    command: Command
+    operation: Annotated[str, msgspec.Meta(max_length=64)] = "session.create"
+    cwd: str | None = None
+    owner: str | None = None
+    access: Access | None = None
+    as_profile: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+class Checked(Result):
+    """The verdict, the rule that has given it, and what is dangerous about the command."""
+
+    verdict: Verdict
+    rule: str
+    matches: list[DangerMatch]
+
+
+CHECK: Final = declare(
+    "policy.check",
+    Check,
+    Checked,
+    scope="policy:read",
+    effect=Effect.READS,
+    since="0.1",
+    http="POST /v1/policy/check",
+)
