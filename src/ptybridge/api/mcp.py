@@ -13,6 +13,7 @@ class Open(Params):
 
     `environ` and `cwd` are the MCP client's; sessions it creates get them. `settings` holds its `PTY_MCP_*` and
     `PTYBRIDGE_MCP_*` variables, which count for this channel only. `tools` chooses which tools are offered.
+    `default_owner` is the owner of what is started without one; who comes back with the same one finds it again.
     """
 
     environ: dict[str, str] = {}
@@ -20,6 +21,7 @@ class Open(Params):
     settings: Annotated[dict[str, str], msgspec.Meta(max_length=256)] = {}
     tools: Literal["core", "agent", "all"] = "all"
     client_id: ClientId | None = None
+    default_owner: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
 
 
 class Opened(Result):

@@ -34,6 +34,8 @@ def request(tools: str, env: Mapping[str, str]) -> bytes:
         "environ": {name: value for name, value in _texts(env) if not name.startswith(("PTYBRIDGE_", "PTY_MCP_"))},
         "settings": {name: value for name, value in _texts(env) if name.startswith(PREFIXES)},
         "tools": tools,
+        # The same whenever the line is sent again: what is ours stays ours when the daemon is restarted.
+        "default_owner": "agent-" + os.urandom(4).hex(),
     }
     try:
         params["cwd"] = os.getcwd()

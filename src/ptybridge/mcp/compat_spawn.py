@@ -158,8 +158,9 @@ TOOLS: Final = (
     Tool(
         "pty_spawn",
         "Start a bash command line in a terminal session of its own and return the session's id. The session goes on "
-        "when you do something else, and is the one the user sees in ptybridge. Read with pty_read or pty_read_until, "
-        "type with pty_write, end it with pty_close. Its output and exit code can still be read after it has exited.",
+        "when you do something else, and is the one the user sees in ptybridge. Type with pty_write, wait with "
+        "pty_wait_for or pty_read_until, end it with pty_close. Its output and exit code can still be read after it "
+        "has exited.",
         Spawn,
         Spawned,
         Hints("Start a terminal session", destructive=True, open_world=True),

@@ -113,8 +113,7 @@ TOOLS: Final = (
     Tool(
         "pty_write",
         r"Type into a session, as at a keyboard: \n presses Enter, \u0003 is Ctrl-C, \u0004 Ctrl-D. It is accepted "
-        "whole or refused with the reason. It does not wait for an answer: follow with pty_read_until, or use "
-        "pty_prompt for both at once.",
+        "whole or refused with the reason. It does not wait for an answer: follow with pty_wait_for or pty_read_until.",
         Write,
         Written,
         Hints("Type into a session", destructive=True, open_world=True),

@@ -21,16 +21,20 @@ class Connection:
         self.closed_bytes = (0, 0)  # read and written, of sessions that were closed here
         self._read_as: dict[tuple[str, str | None], str | None] = {}
         # The owner of what is started without naming one. Its sessions need no owner on this connection.
-        self.own_owner = "agent-" + secrets.token_hex(3)
+        self.own_owner = "agent-" + secrets.token_hex(4)
         self.owner_optional = False  # pty-mcp's tools, too, take `own_owner` when none is given
+        self.shells_known = False  # whether those of this client's earlier connection have been looked for
         self.shells: list[str] = []  # where pty_run runs commands, the one used last at the end
         self.in_use: set[str] = set()  # shells that a pty_run has just now
         self.seen: dict[str, int] = {}  # up to which offset the tools made for agents have shown a session
 
     @classmethod
-    def of_client(cls, environ: Mapping[str, str], *, owner_optional: bool = False) -> "Connection":
+    def of_client(
+        cls, environ: Mapping[str, str], *, own_owner: str | None = None, owner_optional: bool = False
+    ) -> "Connection":
         """Make one for a client with this environment. Raises `ConfigInvalid`."""
         made = cls(read_settings(environ))
+        made.own_owner = own_owner or made.own_owner
         made.owner_optional = owner_optional
         return made
 

@@ -71,7 +71,9 @@ class _Client:
         self._endpoint = endpoint
         self._caller = caller
         self._params = params
-        self._connection = Connection.of_client(params.settings, owner_optional=params.tools == "agent")
+        self._connection = Connection.of_client(
+            params.settings, own_owner=params.default_owner, owner_optional=params.tools == "agent"
+        )
         self.tools = Toolset(
             all_tools(),
             params.tools,

@@ -1,5 +1,6 @@
 """What the tools made for agents share: parameters, long calls that report, and output as bounded clean text."""
 
+import base64
 from collections.abc import Awaitable
 from typing import Annotated, Final, TypeVar
 
@@ -104,25 +105,38 @@ async def piece(ctx: Context, session_id: str, start: int, end: int, limit: int)
     start = max(start, info.start_offset)
     end = max(start, end)
     if end - start <= limit:
-        return Piece(plain(await _bytes(ctx, session_id, start, end)), None, start, end)
-    head_end, tail_start = start + limit // 2, end - limit // 2
-    head = plain(await _bytes(ctx, session_id, start, head_end))
-    tail = plain(await _bytes(ctx, session_id, tail_start, end))
-    omitted = tail_start - head_end
-    text = f"{head}\n[… {omitted} bytes left out; pty_read_at shows them from offset {head_end} …]\n{tail}"
-    return Piece(text, Cut(head_bytes=limit // 2, tail_bytes=limit // 2, omitted_bytes=omitted), start, end)
+        return Piece(clean(await _bytes(ctx, session_id, start, end)), None, start, end)
+    head = await _bytes(ctx, session_id, start, start + limit // 2)
+    tail = await _bytes(ctx, session_id, end - limit // 2, end)
+    text, cut = cut_at_lines(head, tail, end - start - len(head) - len(tail))
+    return Piece(text, cut, start, end)
 
 
-async def _bytes(ctx: Context, session_id: str, start: int, end: int) -> str:
+def clean(data: bytes) -> str:
+    """Return output as text without anything that only a terminal understands."""
+    return plain(data.decode(errors="replace"))
+
+
+def cut_at_lines(head: bytes, tail: bytes, omitted: int) -> tuple[str, Cut]:
+    """Return beginning and end of a long output as text, without the halves of lines that were cut in two."""
+    whole = head.rfind(b"\n") + 1 or len(head)
+    skipped = tail.find(b"\n") + 1
+    omitted += len(head) - whole + skipped
+    head, tail = head[:whole], tail[skipped:]
+    text = f"{clean(head).rstrip()}\n[… {omitted} bytes left out …]\n{clean(tail)}"
+    return text, Cut(head_bytes=len(head), tail_bytes=len(tail), omitted_bytes=omitted)
+
+
+async def _bytes(ctx: Context, session_id: str, start: int, end: int) -> bytes:
     if end <= start:
-        return ""
-    read = await ctx.call(terminal.READ, session_id=session_id, offset=start, max_bytes=end - start)
-    return read.data
+        return b""
+    read = await ctx.call(terminal.READ, session_id=session_id, offset=start, max_bytes=end - start, encoding="base64")
+    return base64.b64decode(read.data)
 
 
 async def last_line(ctx: Context, session_id: str, start: int, end: int) -> str:
     """Return the last line that is not empty, for people to look at."""
-    text = plain(await _bytes(ctx, session_id, max(start, end - LINE_BYTES), end))
+    text = clean(await _bytes(ctx, session_id, max(start, end - LINE_BYTES), end))
     lines = [line for line in text.split("\n") if line.strip()]
     return printable(lines[-1], SHOWN_LINE) if lines else ""
 

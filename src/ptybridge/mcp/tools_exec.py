@@ -16,13 +16,14 @@ from ptybridge.mcp.tools_common import (
     Cut,
     MaxBytes,
     answer,
+    clean,
+    cut_at_lines,
     owner_of,
     reporting,
     seconds,
 )
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.mcp.untrusted import quoted
-from ptybridge.text import plain
 
 Argument = Annotated[list[str], msgspec.Meta(min_length=1)]
 Streams = Literal["stdout", "stderr"]
@@ -83,12 +84,15 @@ async def run(ctx: Context, params: Exec) -> Answer:
     owner = None
     if done.session_id is not None:
         owner = (await ctx.call(session.GET, session_id=done.session_id, detailed=False)).owner
+    stdout, stdout_cut = _text(done.stdout, done.truncated.get("stdout"))
+    stderr, stderr_cut = _text(done.stderr, done.truncated.get("stderr"))
+    cuts: dict[Streams, Cut | None] = {"stdout": stdout_cut, "stderr": stderr_cut}
     values = Ended(
         exit_code=done.exit_code,
         exit_signal=done.exit_signal,
-        stdout=_text(done.stdout, done.truncated.get("stdout")),
-        stderr=_text(done.stderr, done.truncated.get("stderr")),
-        truncated={name: Cut(**msgspec.structs.asdict(cut)) for name, cut in done.truncated.items()},
+        stdout=stdout,
+        stderr=stderr,
+        truncated={name: cut for name, cut in cuts.items() if cut is not None},
         duration_ms=done.duration_ms,
         timed_out=done.timed_out,
         session_id=done.session_id,
@@ -98,12 +102,11 @@ async def run(ctx: Context, params: Exec) -> Answer:
     return answer(_told(values), values)
 
 
-def _text(encoded: str, cut: api.Cut | None) -> str:
+def _text(encoded: str, cut: api.Cut | None) -> tuple[str, Cut | None]:
     data = base64.b64decode(encoded)
     if cut is None:
-        return plain(data.decode(errors="replace"))
-    head, tail = (plain(part.decode(errors="replace")) for part in (data[: cut.head_bytes], data[cut.head_bytes :]))
-    return f"{head}\n[… {cut.omitted_bytes} bytes left out …]\n{tail}"
+        return clean(data), None
+    return cut_at_lines(data[: cut.head_bytes], data[cut.head_bytes :], cut.omitted_bytes)
 
 
 def _told(values: Ended) -> str:

@@ -25,10 +25,12 @@ from ptybridge.mcp.tools_common import (
     seconds,
     shown,
 )
+from ptybridge.mcp.tools_picture import Picture, drawn, full_screen
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.text import printable
 
 CD_MS: Final = 10_000
+BUSY_SHOWN: Final = 3
 
 
 class Run(Arguments, kw_only=True):
@@ -50,7 +52,10 @@ class Run(Arguments, kw_only=True):
 
 
 class Ran(Answered, kw_only=True):
-    """How it went. Only with reason "completed" there is an exit code; otherwise the command runs on."""
+    """How it went. Only with reason "completed" there is an exit code; otherwise the command runs on.
+
+    While a full-screen program draws there is `screen` instead of `output`.
+    """
 
     session_id: str
     owner: str | None
@@ -65,6 +70,7 @@ class Ran(Answered, kw_only=True):
     next_offset: int
     alternate_screen: bool
     new_session: bool
+    screen: Picture | None
 
 
 async def run(ctx: Context, params: Run) -> Answer:
@@ -73,13 +79,13 @@ async def run(ctx: Context, params: Run) -> Answer:
     if params.session_id is not None:
         info = await session_of(ctx, Here(session_id=params.session_id, owner=params.owner))
         ran = await _run_in(ctx, params, info)
-        return _answer(ctx, params, info, ran, is_new=False, busy=[])
+        return await _answer(ctx, info, ran, is_new=False, busy=[])
     if params.wait:
         raise InvalidParams("wait needs a session_id", hint="without one, a shell that is free is used")
     owner = owner_of(ctx, params.owner)
     passed_over: frozenset[str] = frozenset()
     while True:
-        shell = await tools_shells.find(ctx, owner, passed_over)
+        shell = await tools_shells.find(ctx, owner, params.client_id, passed_over)
         session_id = shell.info.session_id
         with tools_shells.holding(here, session_id):
             try:
@@ -90,7 +96,7 @@ async def run(ctx: Context, params: Run) -> Answer:
                     raise
                 passed_over |= {session_id}
                 continue
-        return _answer(ctx, params, shell.info, ran, is_new=shell.is_new, busy=shell.busy)
+        return await _answer(ctx, shell.info, ran, is_new=shell.is_new, busy=shell.busy)
 
 
 async def _run_in(ctx: Context, params: Run, info: session.SessionInfo) -> api.Ran:
@@ -114,16 +120,17 @@ async def _run_in(ctx: Context, params: Run, info: session.SessionInfo) -> api.R
     return ran
 
 
-def _answer(
-    ctx: Context, params: Run, info: session.SessionInfo, ran: api.Ran, *, is_new: bool, busy: list[str]
-) -> Answer:
+async def _answer(ctx: Context, info: session.SessionInfo, ran: api.Ran, *, is_new: bool, busy: list[str]) -> Answer:
+    picture = None
+    if ran.alternate_screen and ran.reason in {"timeout", "needs_input"}:
+        picture = await full_screen(ctx, info.session_id)
     values = Ran(
         session_id=info.session_id,
         owner=info.owner,
         reason=ran.reason,
         exit_code=ran.exit_code,
-        output=ran.output,
-        truncated=Cut(**msgspec.structs.asdict(ran.truncated)) if ran.truncated else None,
+        output="" if picture else ran.output,
+        truncated=Cut(**msgspec.structs.asdict(ran.truncated)) if ran.truncated and not picture else None,
         duration_ms=ran.duration_ms,
         cwd=ran.cwd,
         command_number=ran.number,
@@ -131,21 +138,23 @@ def _answer(
         next_offset=ran.next_offset,
         alternate_screen=ran.alternate_screen,
         new_session=is_new,
+        screen=picture,
     )
     owner = info.owner if info.owner != connection(ctx).own_owner else None
     parts = [_outcome(ran), f"Session {info.session_id}"]
     if ran.cwd:
         parts[1] += f", in {printable(ran.cwd, 200)}"
     parts[1] += "; a new shell." if is_new else "."
-    parts += [f"({printable(one, 200)}.)" for one in busy]
-    if ran.truncated is not None:
+    parts += [f"({printable(one, 200)}.)" for one in busy[:BUSY_SHOWN]]
+    if ran.truncated is not None and not picture:
         parts.append(
             f"Shown are the first {ran.truncated.head_bytes} and the last {ran.truncated.tail_bytes} bytes; "
             f"{ran.truncated.omitted_bytes} between them are left out (pty_read_lines, pty_search)."
         )
     if ran.reason in {"timeout", "needs_input", "gap"}:
         parts.append(_waiting(ran) + onward(info, owner, ran.next_offset))
-    return answer("\n".join(parts) + "\n" + shown(ran.output, "output of the command"), values)
+    parts.append(drawn(picture) if picture else shown(ran.output, "output of the command"))
+    return answer("\n".join(parts), values)
 
 
 def _outcome(ran: api.Ran) -> str:
@@ -166,7 +175,7 @@ def _outcome(ran: api.Ran) -> str:
 
 def _waiting(ran: api.Ran) -> str:
     if ran.alternate_screen:
-        return "A full-screen program draws: look with pty_screen, press keys with pty_send_keys. "
+        return "A full-screen program draws: press keys with pty_send_keys, look with pty_screen. "
     if ran.reason != "needs_input":
         return ""
     lines = [line for line in ran.output.split("\n") if line.strip()]

@@ -8,9 +8,8 @@ from ptybridge.api import terminal
 from ptybridge.mcp.compat_common import Answered, session_of
 from ptybridge.mcp.compat_write import refusing
 from ptybridge.mcp.tools_common import Here, HereAs, answer
+from ptybridge.mcp.tools_picture import Picture, drawn, picture_of
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
-from ptybridge.mcp.untrusted import quoted
-from ptybridge.text import plain, printable
 
 # Keys draw something, usually at once; a program that never stops drawing must not keep us.
 QUIET_MS: Final = 150
@@ -40,22 +39,6 @@ class SendKeys(HereAs, kw_only=True):
     ] = False
 
 
-class Picture(Answered, kw_only=True):
-    """What the terminal shows. The cursor counts from 0. `alternate`: a full-screen program draws."""
-
-    session_id: str
-    lines: list[str]
-    scrollback: list[str]
-    rows: int
-    cols: int
-    cursor_row: int
-    cursor_col: int
-    cursor_visible: bool
-    title: str
-    alternate: bool
-    offset: int
-
-
 class Sent(Answered, kw_only=True):
     """All keys were sent."""
 
@@ -66,8 +49,8 @@ class Sent(Answered, kw_only=True):
 async def screen(ctx: Context, params: Screen) -> Answer:
     """Show the screen."""
     info = await session_of(ctx, params)
-    picture = await _picture(ctx, info.session_id, params.scrollback_lines)
-    return answer(_drawn(picture), picture)
+    picture = await picture_of(ctx, info.session_id, params.scrollback_lines)
+    return answer(drawn(picture), picture)
 
 
 async def send_keys(ctx: Context, params: SendKeys) -> Answer:
@@ -86,45 +69,9 @@ async def send_keys(ctx: Context, params: SendKeys) -> Answer:
         return answer(f"Sent {len(params.keys)} keys.", Sent(accepted_bytes=done.accepted_bytes))
     until = [{"idle_ms": QUIET_MS}, {"exit": True}]
     await ctx.call(terminal.WAIT, session_id=info.session_id, until=until, timeout_ms=SETTLE_MS)
-    picture = await _picture(ctx, info.session_id, 0)
+    picture = await picture_of(ctx, info.session_id, 0)
     values = Sent(accepted_bytes=done.accepted_bytes, screen=picture)
-    return answer(f"Sent {len(params.keys)} keys.\n{_drawn(picture)}", values)
-
-
-async def _picture(ctx: Context, session_id: str, scrollback: int) -> Picture:
-    seen = await ctx.call(terminal.SCREEN, session_id=session_id, scrollback_lines=scrollback)
-    lines = [plain(line).rstrip() for line in seen.lines]
-    while lines and not lines[-1]:
-        lines.pop()
-    return Picture(
-        session_id=session_id,
-        lines=lines,
-        scrollback=[plain(line).rstrip() for line in seen.scrollback],
-        rows=seen.rows,
-        cols=seen.cols,
-        cursor_row=seen.cursor.row,
-        cursor_col=seen.cursor.col,
-        cursor_visible=seen.cursor.visible,
-        title=printable(seen.title, 200),
-        alternate=seen.alternate,
-        offset=seen.offset,
-    )
-
-
-def _drawn(picture: Picture) -> str:
-    facts = [f"{picture.rows} rows, {picture.cols} columns"]
-    hidden = "" if picture.cursor_visible else " (hidden)"
-    facts.append(f"cursor in row {picture.cursor_row}, column {picture.cursor_col}{hidden}, counted from 0")
-    if picture.alternate:
-        facts.append("a full-screen program (alternate screen)")
-    body = [*picture.scrollback, *picture.lines]
-    source = f"screen of session {picture.session_id}"
-    if picture.title:
-        source += f", titled {picture.title!r}"
-    if not any(body):
-        return f"The screen is empty: {'; '.join(facts)}."
-    above = f" The first {len(picture.scrollback)} lines are above it." if picture.scrollback else ""
-    return f"The screen: {'; '.join(facts)}.{above}\n" + quoted("\n".join(body), source)
+    return answer(f"Sent {len(params.keys)} keys.\n{drawn(picture)}", values)
 
 
 TOOLS: Final = (

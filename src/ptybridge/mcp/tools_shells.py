@@ -19,6 +19,7 @@ from ptybridge.mcp.connection import Connection, resolved
 from ptybridge.mcp.settings import ring_bytes
 from ptybridge.mcp.toolset import Context
 
+TAG: Final = "pty_run"
 # A pager would wait for a key, and the history file is the user's.
 ENVIRONMENT: Final = {"PAGER": "cat", "GIT_PAGER": "cat", "MANPAGER": "cat", "SYSTEMD_PAGER": "cat", "HISTFILE": ""}
 
@@ -44,9 +45,11 @@ def holding(here: Connection, shell: str) -> Iterator[None]:
             here.shells.append(shell)
 
 
-async def find(ctx: Context, owner: str | None, passed_over: frozenset[str]) -> Shell:
+async def find(ctx: Context, owner: str | None, client_id: str | None, passed_over: frozenset[str]) -> Shell:
     """Return a shell that is free, or a new one."""
     here = connection(ctx)
+    if not here.shells_known:
+        await _look_for_earlier(ctx, here)
     busy: list[str] = []
     cwd: str | None = None
     for shell in reversed(here.shells.copy()):
@@ -57,6 +60,10 @@ async def find(ctx: Context, owner: str | None, passed_over: frozenset[str]) -> 
         if info is None or info.owner != owner:
             continue
         cwd = cwd or info.current_cwd
+        holder = info.lease.client_id if info.lease is not None else None
+        if holder not in {None, client_id}:
+            busy.append(f"{shell} is held by {holder!r}")
+            continue
         if info.shell_integration != "running" and shell not in passed_over:
             return Shell(info, False, busy)
         busy.append(f"{shell} is busy with {(info.running_command or 'something')[:80]!r}")
@@ -71,6 +78,15 @@ def holding_briefly(here: Connection, shell: str) -> Iterator[None]:
         yield
     finally:
         here.in_use.discard(shell)
+
+
+async def _look_for_earlier(ctx: Context, here: Connection) -> None:
+    """Find the shells this client had when its connection was lost with a daemon that was restarted."""
+    found = await ctx.call(api.LIST, owner=here.own_owner, tag=TAG, state="running")
+    if not here.shells_known:  # others may have asked meanwhile
+        here.shells_known = True
+        earlier = sorted(found.sessions, key=lambda one: one.last_active_at_ms)
+        here.shells[:0] = [one.session_id for one in earlier if one.session_id not in here.shells]
 
 
 async def _alive(ctx: Context, here: Connection, shell: str) -> api.SessionInfo | None:
@@ -94,7 +110,7 @@ async def _started(ctx: Context, here: Connection, owner: str | None, cwd: str |
         "env": ENVIRONMENT,
         "caller_env": ctx.environ,
         "owner": owner,
-        "tags": ["pty_run"],
+        "tags": [TAG],
         "max_output_bytes": ring_bytes(settings.ring_max_bytes),
         "overflow": "pause",
         "idle_timeout_ms": settings.idle_timeout_ms,

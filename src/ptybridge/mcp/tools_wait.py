@@ -20,6 +20,7 @@ from ptybridge.mcp.tools_common import (
     reporting,
     shown,
 )
+from ptybridge.mcp.tools_picture import Picture, drawn, full_screen
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.text import printable
 
@@ -50,7 +51,10 @@ class WaitFor(HereAs, kw_only=True):
 
 
 class WaitedFor(Answered, kw_only=True):
-    """Why the wait ended, the text since its beginning, and the offset to go on from."""
+    """Why the wait ended, the text since its beginning, and the offset to go on from.
+
+    While a full-screen program draws there is `screen` instead of `text`.
+    """
 
     session_id: str
     reason: Literal["matched", "screen", "exited", "command_done", "needs_input", "idle", "timeout", "gap"]
@@ -61,6 +65,7 @@ class WaitedFor(Answered, kw_only=True):
     truncated: Cut | None
     start_offset: int
     offset: int
+    screen: Picture | None
 
 
 async def wait_for(ctx: Context, params: WaitFor) -> Answer:
@@ -83,22 +88,25 @@ async def wait_for(ctx: Context, params: WaitFor) -> Answer:
     end = done.offset if done.reason == "matched" else max(done.offset, info.end_offset)
     text = await piece(ctx, info.session_id, start, end, params.max_output_bytes)
     here.seen[info.session_id] = text.end
+    picture = await full_screen(ctx, info.session_id) if info.state == "running" else None
     values = WaitedFor(
         session_id=info.session_id,
         reason=done.reason,
         match=done.match,
         running=info.state == "running",
         exit_code=exit_code(info),
-        text=text.text,
-        truncated=text.cut,
+        text="" if picture else text.text,
+        truncated=None if picture else text.cut,
         start_offset=text.start,
         offset=text.end,
+        screen=picture,
     )
     line = await last_line(ctx, info.session_id, text.start, text.end)
     told = f"{_told(values, params, info, line)} Output from offset {text.start} to {text.end}."
     if start < text.start:
         told += f" {text.start - start} bytes before that are no longer kept."
-    return answer(f"{told}\n{shown(text.text, 'output meanwhile')}", values)
+    body = drawn(picture) if picture else shown(text.text, "output meanwhile")
+    return answer(f"{told}\n{body}", values)
 
 
 def _conditions(params: WaitFor) -> list[dict[str, Any]]:

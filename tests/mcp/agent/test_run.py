@@ -1,14 +1,17 @@
 """pty_run and pty_exec: one call, one command, and the whole truth about it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from tests.contract.endpoints import PATIENCE_SECONDS
+from tests.contract.local_endpoint import LocalClient
 from tests.mcp.compat.conftest import PATIENCE_MS, Client, Connect
 
-from ptybridge.errors import Busy, Denied, InvalidParams, LimitReached
+from ptybridge.api import lease
+from ptybridge.errors import Busy, Denied, InvalidParams, LeaseHeld, LimitReached
 from ptybridge.mcp.toolset import Answer
 
 
@@ -91,6 +94,41 @@ async def test_wish06_output_is_clean(client: Client) -> None:
     assert ran["output"].split("\n")[:3] == ["red", "100%", "zerowidth"]
 
 
+@pytest.mark.skipif(not shutil.which("vim"), reason="needs vim")
+async def test_wish06_of_a_full_screen_program_the_screen_is_shown(client: Client) -> None:
+    answer, ran = await run(client, "vim -u NONE -N note.txt")
+    assert (ran["reason"], ran["output"]) == ("needs_input", "")
+    assert ran["screen"]["alternate"] is True
+    assert "pty_send_keys" in answer.text
+    sent = await client.answer("pty_send_keys", session_id=ran["session_id"], keys=[":", "q", "enter"], screen=True)
+    assert sent.structured is not None
+    waited = await client.answer("pty_wait_for", session_id=ran["session_id"], command_done=True)
+    assert waited.structured is not None
+    assert (waited.structured["reason"], waited.structured["screen"]) == ("command_done", None)
+
+
+async def test_wish10_who_holds_the_lease_is_not_typed_over(client: Client, human: LocalClient) -> None:
+    _, ran = await run(client, "true")
+    session = ran["session_id"]
+    await human.call(lease.ACQUIRE, session_id=session, client_id="the human")
+    refusals = [
+        await client.refusal("pty_run", command="echo over", session_id=session),
+        await client.refusal("pty_send_keys", session_id=session, keys=["enter"]),
+    ]
+    for one in refusals:
+        assert isinstance(one, LeaseHeld)
+        assert "the human" in one.message
+    await client.text("pty_screen", session_id=session)
+    answer, elsewhere = await run(client, "true")
+    assert elsewhere["session_id"] != session
+    assert f"{session} is held by 'the human'" in answer.text
+    await human.call(
+        lease.HANDOFF, session_id=session, client_id="the human", target_client_id="me", reason="go on with it"
+    )
+    _, again = await run(client, "echo mine", session_id=session, client_id="me")
+    assert again["output"].strip() == "mine"
+
+
 async def test_calls_at_the_same_time_do_not_wait_for_each_other(client: Client) -> None:
     found: list[dict[str, Any]] = []
 
@@ -143,6 +181,9 @@ async def test_exec_keeps_streams_apart_and_takes_input(client: Client) -> None:
     cut = answer.structured["truncated"]["stdout"]
     assert cut["head_bytes"] + cut["tail_bytes"] + cut["omitted_bytes"] == 23893
     assert f"{cut['omitted_bytes']} bytes left out" in answer.structured["stdout"]
+    # No line is cut in two.
+    lines = [line for line in answer.structured["stdout"].split("\n") if line.isdigit()]
+    assert all(1 <= len(line) <= 2 or int(line) > 4000 for line in lines)
 
 
 @pytest.mark.parametrize("on_timeout", ["keep", "kill"])
