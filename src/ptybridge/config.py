@@ -75,8 +75,8 @@ class Session(Section, frozen=True):
     window_size_policy: SizePolicy = "latest"
     # Below it each session gets a directory with a log. The limits are each file's.
     log_dir: AbsolutePath | None = None
-    log_max_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 40)] = 10 << 20
-    log_files: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    log_file_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 40)] = 10 << 20
+    log_file_count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
 
 
 class Attach(Section, frozen=True):
@@ -122,6 +122,12 @@ class Files(Section, frozen=True):
     hard_links: bool = True
 
 
+class Secret(Section, frozen=True):
+    """Secrets: a program (with its arguments) that prints the value asked for; without one people are asked."""
+
+    command: list[Annotated[str, msgspec.Meta(min_length=1)]] = []
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree."""
 
@@ -129,6 +135,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     daemon: Daemon = Daemon()
     session: Session = Session()
     attach: Attach = Attach()
+    secret: Secret = Secret()
     policy: Policy = Policy()
     files: Files = Files()
 
@@ -147,9 +154,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 SECTIONS: Final[dict[str, type[Section]]] = {
     "paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach, "files": Files, "policy": Policy,
+    "secret": Secret,
 }  # fmt: skip
 # In a variable their members are separated as those of $PATH are.
-LISTS: Final = frozenset({"files.roots", "files.deny"})
+LISTS: Final = frozenset({"files.roots", "files.deny", "secret.command"})
 KEYS: Final = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__struct_fields__)
 # Settings that are lists of tables (`[[policy.rule]]`). Only the file can have them, a variable or flag cannot.
 TABLES: Final[dict[str, type[Section]]] = {"policy.rule": PolicyRule}

@@ -239,6 +239,18 @@ class EtagMismatch(Conflict):
     default_hint = "read it again, and decide anew"
 
 
+class SecretNotFound(NotFound):
+    """Nobody waits for this secret any more, or ever did."""
+
+    default_hint = "`ptybridge secrets` shows the requests"
+
+
+class EchoOn(Conflict):
+    """The session would show a secret that is typed now; nothing was written."""
+
+    default_hint = "wait until the program asks for it, or allow the echo"
+
+
 class LeaseHeld(Conflict):
     """Another client holds the session's lease."""
 

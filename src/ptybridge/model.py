@@ -128,6 +128,20 @@ class LeaseChanged(Event):
     affected_session_ids: list[str] = []
 
 
+class SecretRequested(Event):
+    """Somebody asks a human for a secret; `ptybridge secrets` answers."""
+
+    request_id: str = ""
+    prompt: str = ""
+
+
+class SecretAnswered(Event):
+    """A request for a secret has ended, for whatever reason."""
+
+    request_id: str = ""
+    reason: Literal["provided", "denied", "timeout", "exited", "cancelled"] = "provided"
+
+
 class Resized(Event):
     """A session's terminal got another size."""
 
@@ -186,6 +200,8 @@ AnyEvent = (
     | Attached
     | Detached
     | LeaseChanged
+    | SecretRequested
+    | SecretAnswered
     | Resized
     | Title
     | Bell

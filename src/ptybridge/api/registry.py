@@ -15,6 +15,7 @@ from ptybridge.api import (
     node,
     policy,
     recovery,
+    secret,
     session,
     terminal,
 )
@@ -32,6 +33,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     file,
     lease,
     policy,
+    secret,
     event,
     mcp,
     node,

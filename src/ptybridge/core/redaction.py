@@ -122,8 +122,8 @@ def usable(value: bytes) -> bool:
     return len(_NOISE.sub(b"", value)) >= MIN_SECRET_BYTES and len(value) <= MAX_SECRET_BYTES
 
 
-def scan(data: bytes, values: Iterable[bytes] = ()) -> Scan:
-    """Find what is secret in `data`."""
+def scan(data: bytes, values: Iterable[bytes] = (), *, forms: bool = True) -> Scan:
+    """Find what is secret in `data`; without `forms` only known values are."""
     spans: list[Span] = []
     open_from = len(data)
     bare = _Plain(data, _NOISE)
@@ -137,6 +137,8 @@ def scan(data: bytes, values: Iterable[bytes] = ()) -> Scan:
             begun = _beginning(bare.text, stripped)
             if begun < len(bare.text):
                 open_from = min(open_from, bare.raw(begun))
+    if not forms:
+        return Scan(_united(spans), open_from, in_key=False)
     lines = _Plain(data, _ESCAPE)
     for expression in _CREDENTIALS:
         for found in expression.finditer(lines.text):
@@ -189,12 +191,13 @@ def _united(spans: list[Span]) -> list[Span]:
     return united
 
 
-def redact(data: bytes, values: Iterable[bytes] = ()) -> bytes:
+def redact(data: bytes, values: Iterable[bytes] = (), *, forms: bool = True) -> bytes:
     """Return `data`, which is all there is, with a mark in place of each secret."""
-    return _marked(data, scan(data, values).spans, 0, len(data))
+    return marked(data, scan(data, values, forms=forms).spans, 0, len(data))
 
 
-def _marked(data: bytes, spans: list[Span], begin: int, end: int) -> bytes:
+def marked(data: bytes, spans: list[Span], begin: int, end: int) -> bytes:
+    """Return `data[begin:end]` with a mark in place of each span, or of what lies within."""
     pieces: list[bytes] = []
     for first, last in spans:
         if begin >= end or last <= begin or first >= end:
@@ -263,7 +266,7 @@ class Redactor:
         end = len(data)
         if found.in_key and not final:
             begin = found.spans[-1][0]
-            out = _marked(data, found.spans[:-1], self._done, begin) + MARK
+            out = marked(data, found.spans[:-1], self._done, begin) + MARK
             self._key_bytes = 0
             self._buffer, self._done = data[begin:], 0
             return out
@@ -274,7 +277,7 @@ class Redactor:
                 if first < end and (last > end or last == len(data)):
                     end = first
             end = max(end, self._done, len(data) - MAX_HELD_BYTES)
-        out = _marked(data, found.spans, self._done, end)
+        out = marked(data, found.spans, self._done, end)
         kept = max(0, end - CONTEXT_BYTES)
         self._buffer, self._done = data[kept:], end - kept
         return out

@@ -28,7 +28,7 @@ class SessionLogs:
 
     def __init__(self, defaults: config.Session, secrets: Secrets) -> None:
         self._default_dir = defaults.log_dir or ""
-        self._limits = LogLimits(defaults.log_max_bytes, defaults.log_files)
+        self._limits = LogLimits(defaults.log_file_bytes, defaults.log_file_count)
         self._secrets = secrets
         self._threads = trio.CapacityLimiter(THREADS)
         self._by_session: dict[str, SessionLog] = {}

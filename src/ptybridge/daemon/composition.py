@@ -47,6 +47,8 @@ from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
 from ptybridge.service.policy import PolicyService
 from ptybridge.service.recovery import RecoveryService
+from ptybridge.service.redacting import Redaction
+from ptybridge.service.secret import SecretService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
 
@@ -123,12 +125,13 @@ class Daemon:
             AttachService(self.sessions),
             LeaseService(self.sessions),
             PolicyService(self.policy),
+            SecretService(self.sessions, config.secret.command),
             mcp,
             ExecService(self.sessions),
             FileService(Places(_file_rules(config)), FileThreads()),
             self.node,
         ]
-        endpoint = Dispatcher(registry, services, Journal(self.sessions))
+        endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions))
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
         self._warmup = Warmup([(SCREENS, warm_screens), ("MCP", self._mcp.warm)])

@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 import trio
@@ -39,6 +39,13 @@ def handles(operation: AnyOperation) -> Callable[[F], F]:
     return mark
 
 
+class Outgoing(Protocol):
+    """Sees, and may change, what callers get."""
+
+    def answer(self, caller: Caller, params: msgspec.Struct, answer: msgspec.Struct) -> msgspec.Struct: ...
+    def sink(self, caller: Caller, params: msgspec.Struct, sink: Any) -> Any: ...
+
+
 class _Bound:
     """An operation with its handler and decoder."""
 
@@ -53,8 +60,15 @@ class _Bound:
 class Dispatcher:
     """The local endpoint."""
 
-    def __init__(self, registry: Registry, services: Iterable[object], after: After | None = None) -> None:
-        """Bind all operations. `after` is told of each call that was answered."""
+    def __init__(
+        self,
+        registry: Registry,
+        services: Iterable[object],
+        after: After | None = None,
+        outgoing: Outgoing | None = None,
+    ) -> None:
+        """Bind all operations. `after` is told of each call that was answered; `outgoing` sees all that goes out."""
+        self._outgoing = outgoing
         self.registry = registry
         self._after = after
         self.calls: Counter[str] = Counter()
@@ -96,7 +110,7 @@ class Dispatcher:
         except Exception as exc:
             raise self._failed(bound, caller, exc) from exc
         self._succeeded(bound, caller, decoded, answer)
-        return answer
+        return answer if self._outgoing is None else self._outgoing.answer(caller, decoded, answer)
 
     async def call(self, caller: Caller, method: str, params: msgspec.Raw | None) -> msgspec.Struct:
         """Call an operation. Raises `PtybridgeError` only."""
@@ -110,7 +124,7 @@ class Dispatcher:
             raise self._failed(bound, caller, exc) from exc
         self._succeeded(bound, caller, decoded, answer)
         result: msgspec.Struct = answer
-        return result
+        return result if self._outgoing is None else self._outgoing.answer(caller, decoded, result)
 
     async def stream(self, caller: Caller, method: str, params: msgspec.Raw | None, sink: EventSink) -> str:
         """Run a stream into `sink`; return why it ended."""
@@ -127,6 +141,8 @@ class Dispatcher:
         decoded = self._prepare(bound, caller, params)
         self._succeeded(bound, caller, decoded, None)
         handler: Callable[..., Awaitable[Any]] = bound.handler
+        if self._outgoing is not None and bound.operation.kind == "stream":
+            peer = self._outgoing.sink(caller, decoded, peer)
         try:
             return await handler(caller, decoded, peer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
