@@ -122,6 +122,7 @@ def test_s32_credentials_are_known_by_their_form(raw: bytes, clean: bytes, size:
         b"password: ********",
         b"token = secrets.token_hex(8)",
         b"the password is not here",
+        b'printf "Password: "; read p; echo "got $p"',
         b"http://host:8080/path",
         b"AKIA is short, ghp_ too",
     ],

@@ -11,7 +11,7 @@ encodings: a secret printed as base64 or backwards passes.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -58,8 +58,14 @@ _CREDENTIALS: Final = (
     _expression(rb"(?i:\bbearer[ \t]{1,4})([A-Za-z0-9._~+/-]{8,900}=*)"),
     _expression(rb"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@\"']{0,128}:([^\s/@\"']{1,256})@"),
     _expression(_NAMED + rb"=[\"']?([^\s\"',;&|)]{4,512})"),
-    _expression(_NAMED + rb"[ \t]{0,4}[=:][ \t]{0,4}[\"']([^\r\n\"']{4,512})[\"']"),
+    # What follows the quote is a value and not the rest of a line of a script whose quoted text ends there.
+    _expression(_NAMED + rb"[ \t]{0,4}[=:][ \t]{0,4}[\"']([^\s;,)&|\"'][^\r\n\"']{3,511})[\"']"),
     _expression(_NAMED + rb"[ \t]{0,4}:[ \t]{1,4}([^\s\"',;&|)]{4,512})"),
+)
+# Without any of these there is no credential; most output has none, and one search is cheaper than all of them.
+_SIGN: Final = _expression(
+    rb"(?i:passw|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|bearer)"
+    rb"|AKIA|ASIA|gh[pousr]_|github_pat_|://|-----|-\z"
 )
 # What may become one of them when more comes, with the group that must wait for it.
 _BEGINNINGS: Final = (
@@ -122,22 +128,25 @@ def usable(value: bytes) -> bool:
     return len(_NOISE.sub(b"", value)) >= MIN_SECRET_BYTES and len(value) <= MAX_SECRET_BYTES
 
 
-def scan(data: bytes, values: Iterable[bytes] = (), *, forms: bool = True) -> Scan:
+def scan(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> Scan:
     """Find what is secret in `data`; without `forms` only known values are."""
     spans: list[Span] = []
     open_from = len(data)
-    bare = _Plain(data, _NOISE)
+    bare_text = _NOISE.sub(b"", data) if values else b""
+    bare: _Plain | None = None  # where things stood costs more to know, and is rarely needed
     for value in values:
         spans += _occurrences(data, value)
-        begun = _beginning(data, value)
-        open_from = min(open_from, begun)
+        open_from = min(open_from, _beginning(data, value))
         stripped = _NOISE.sub(b"", value)
-        if len(stripped) >= MIN_SECRET_BYTES:
-            spans += (bare.span(*one) for one in _occurrences(bare.text, stripped))
-            begun = _beginning(bare.text, stripped)
-            if begun < len(bare.text):
+        if len(stripped) < MIN_SECRET_BYTES:
+            continue
+        begun = _beginning(bare_text, stripped)
+        if begun < len(bare_text) or stripped in bare_text:
+            bare = bare or _Plain(data, _NOISE)
+            spans += [bare.span(*one) for one in _occurrences(bare_text, stripped)]
+            if begun < len(bare_text):
                 open_from = min(open_from, bare.raw(begun))
-    if not forms:
+    if not forms or not _SIGN.search(_ESCAPE.sub(b"", data) if b"\x1b" in data else data):
         return Scan(_united(spans), open_from, in_key=False)
     lines = _Plain(data, _ESCAPE)
     for expression in _CREDENTIALS:
@@ -191,7 +200,7 @@ def _united(spans: list[Span]) -> list[Span]:
     return united
 
 
-def redact(data: bytes, values: Iterable[bytes] = (), *, forms: bool = True) -> bytes:
+def redact(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> bytes:
     """Return `data`, which is all there is, with a mark in place of each secret."""
     return marked(data, scan(data, values, forms=forms).spans, 0, len(data))
 
