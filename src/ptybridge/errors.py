@@ -251,6 +251,12 @@ class EchoOn(Conflict):
     default_hint = "wait until the program asks for it, or allow the echo"
 
 
+class TransferRunning(Conflict):
+    """Another connection is sending this very file."""
+
+    retryable = True
+
+
 class LeaseHeld(Conflict):
     """Another client holds the session's lease."""
 
@@ -327,6 +333,12 @@ class FileTooLarge(FileFailed):
     """This is larger than the operation takes."""
 
     http_status = 413
+
+
+class ChecksumMismatch(FileFailed):
+    """What arrived is not what was sent; it was thrown away."""
+
+    retryable = True
 
 
 class UnsafePath(PtybridgeError):

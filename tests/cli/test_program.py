@@ -12,20 +12,23 @@ from tests.cli.fake_daemon import FakeDaemon, daemon, session
 
 from ptybridge import errors
 from ptybridge.cli import exits
-from ptybridge.cli.command import Command
+from ptybridge.cli.command import Command, Group
 from ptybridge.cli.program import COMMANDS, MODULES, program, run
 
 __all__ = ["daemon"]
 
 # What speaks to a person at a terminal, or runs another program, has nothing to say in JSON.
-WITHOUT_JSON = {"attach", "run", "serve", "completion", "reset", "mcp"}
+WITHOUT_JSON = {"attach", "run", "serve", "completion", "reset", "mcp", "cat"}
 PAGES = sorted(MODULES)
 
 
-def command(name: str) -> Command:
+def commands(name: str) -> list[Command]:
+    """The command of a name, or those below it."""
     found = program.get_command(program.make_context("ptybridge", ["version"]), name)
-    assert isinstance(found, Command)
-    return found
+    below = list(found.commands.values()) if isinstance(found, Group) else [found]
+    known = [one for one in below if isinstance(one, Command)]
+    assert len(known) == len(below) > 0
+    return known
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -39,9 +42,10 @@ def test_every_command_has_an_example_in_its_help(name: str, capsys: pytest.Capt
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_command_has_json_where_it_makes_sense(name: str) -> None:
-    options = {option for param in command(name).params for option in param.opts}
-    assert ("--json" in options) is (name not in WITHOUT_JSON)
-    assert {"--socket", "--config", "--no-autostart"} <= options
+    for one in commands(name):
+        options = {option for param in one.params for option in param.opts}
+        assert ("--json" in options) is (one.name not in WITHOUT_JSON)
+        assert {"--socket", "--config", "--no-autostart"} <= options
 
 
 @pytest.mark.parametrize("name", PAGES)

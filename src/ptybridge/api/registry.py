@@ -18,6 +18,7 @@ from ptybridge.api import (
     secret,
     session,
     terminal,
+    transfer,
 )
 from ptybridge.api.operation import Operation
 from ptybridge.errors import MethodNotFound
@@ -31,6 +32,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     attach,
     exec,
     file,
+    transfer,
     lease,
     policy,
     secret,

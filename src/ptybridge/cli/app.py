@@ -67,14 +67,15 @@ class App:
         """Open a connection of the caller's own; never starts a daemon."""
         return connect(self.config.paths.socket)
 
-    def _come_back(self) -> Connection:
+    def come_back(self) -> Connection:
+        """Connect to the daemon that follows one that has gone; see `sdk.resume.come_back`."""
         return come_back(self.config, announce=note)
 
     @property
     def client(self) -> Client:
         """What a command's calls share; it survives the daemon."""
         if self._client is None:
-            self._use(Client(self.connect(), self._come_back))
+            self._use(Client(self.connect(), self.come_back))
         assert self._client is not None
         return self._client
 

@@ -14,6 +14,20 @@ from ptybridge.cli.app import App
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Group(click.Group):
+    """A command whose first word is another command; with examples in its help."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples just as they are typed."""
+        with formatter.section("Examples"):
+            for line in self.example.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
 class Command(click.Command):
     """A command with examples and, where it departs from the usual, exit codes in its help."""
 

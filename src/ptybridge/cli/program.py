@@ -14,7 +14,7 @@ import click
 
 from ptybridge import __version__
 from ptybridge.cli.app import App
-from ptybridge.cli.command import Command, global_options
+from ptybridge.cli.command import global_options
 from ptybridge.cli.exits import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
 from ptybridge.errors import PtybridgeError
 
@@ -47,6 +47,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "kick": ("clients", "Remove a client from a session."),
         "secrets": ("secrets", "Answer requests for passwords and other secrets."),
         "events": ("events", "Print what happens, as it happens."),
+    },
+    "Files": {
+        "cp": ("copying", "Copy a file between here and the daemon's side."),
+        "file": ("file", "List, read, write and change files on the daemon's side."),
     },
     "The daemon": {
         "serve": ("serve", "Run the daemon in the foreground."),
@@ -84,7 +88,7 @@ class Program(click.Group):
         if cmd_name not in MODULES:
             return None
         module = import_module(f"ptybridge.cli.{MODULES[cmd_name]}")
-        found: Command = getattr(module, f"{cmd_name}_command")
+        found: click.Command = getattr(module, f"{cmd_name}_command")
         return found
 
     def resolve_command(

@@ -51,6 +51,7 @@ from ptybridge.service.redacting import Redaction
 from ptybridge.service.secret import SecretService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
+from ptybridge.service.transfer import TransferService
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Daemon:
             lag=lambda: self._lag_ms,
         )
         mcp = McpService()
+        places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
             SessionService(self.sessions),
@@ -128,7 +130,8 @@ class Daemon:
             SecretService(self.sessions, config.secret.command),
             mcp,
             ExecService(self.sessions),
-            FileService(Places(_file_rules(config)), FileThreads()),
+            FileService(places, threads),
+            TransferService(places, threads),
             self.node,
         ]
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions))

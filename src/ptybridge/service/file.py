@@ -106,7 +106,7 @@ class FileService:
 
         def work() -> api.FileWritten:
             with self._places.at(caller, params.path, params.cwd, make_parents=params.create_parents) as place:
-                mode = _mode(params.mode)
+                mode = mode_of(params.mode)
                 if params.append:
                     found = writing.append(place, data, mode=mode, if_match=params.if_match, check=still_wanted)
                 else:
@@ -177,13 +177,14 @@ class FileService:
             with self._places.at(
                 caller, params.path, params.cwd, follow=params.parents, make_parents=params.parents
             ) as place:
-                created = writing.make_directory(place, parents=params.parents, mode=_mode(params.mode))
+                created = writing.make_directory(place, parents=params.parents, mode=mode_of(params.mode))
                 return api.DirectoryMade(path=_shown(place.path), created=created)
 
         return await self._threads.run(work)
 
 
-def _mode(text: str | None) -> int | None:
+def mode_of(text: str | None) -> int | None:
+    """Return permissions written in octal as a number."""
     return None if text is None else int(text, 8)
 
 

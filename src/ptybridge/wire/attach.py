@@ -142,6 +142,16 @@ class Error(Frame, frozen=True, gc=False):
     hint: str | None = None
 
 
+class Stored(Frame, frozen=True, gc=False):
+    """The file that was sent up is complete and has its name. The last frame. JSON."""
+
+    type: ClassVar[int] = 0x1A
+    path: str
+    size: int
+    etag: str
+    sha256: str
+
+
 # -- both ways ----------------------------------------------------------------------------------------------
 
 
@@ -157,6 +167,22 @@ class Pong(Frame, frozen=True, gc=False):
 
     type: ClassVar[int] = 0x22
     token: bytes = bytes(8)
+
+
+class Data(Frame, frozen=True, gc=False):
+    """Bytes of a file that is sent up or down; the first is at `offset`. Answered by ACK when taken."""
+
+    type: ClassVar[int] = 0x23
+    offset: int
+    data: bytes
+
+
+class Finish(Frame, frozen=True, gc=False):
+    """Everything has been sent: the whole file's `size` and `sha256`, also of what was sent before a resume. JSON."""
+
+    type: ClassVar[int] = 0x24
+    size: int
+    sha256: str
 
 
 _Decode = Callable[[bytes], Frame]
@@ -176,6 +202,11 @@ _JSON: Final = msgspec.json.Encoder()
 def output_head(offset: int, size: int) -> bytes:
     """Return what goes before `size` bytes of output at `offset`, so that `writev` need not copy them."""
     return _OUTPUT_HEAD.pack(Output.type, 8 + size, offset)
+
+
+def data_head(offset: int, size: int) -> bytes:
+    """Return what goes before `size` bytes of a file at `offset`, so that they need not be copied."""
+    return _OUTPUT_HEAD.pack(Data.type, 8 + size, offset)
 
 
 def encode(frame: Frame) -> bytes:
@@ -269,6 +300,9 @@ _PAYLOADS: Final[dict[int, Callable[..., bytes]]] = {
     Detached.type: _encode_json,
     Mode.type: lambda frame: _MODE.pack(frame.writer),
     Error.type: _encode_json,
+    Stored.type: _encode_json,
+    Data.type: lambda frame: _OFFSET.pack(frame.offset) + frame.data,
+    Finish.type: _encode_json,
     Ping.type: lambda frame: _TOKEN.pack(frame.token),
     Pong.type: lambda frame: _TOKEN.pack(frame.token),
 }
@@ -287,6 +321,9 @@ _DECODERS: Final[dict[int, _Decode]] = {
     Detached.type: msgspec.json.Decoder(Detached).decode,
     Mode.type: lambda payload: Mode(_MODE.unpack_from(payload)[0] != 0),
     Error.type: msgspec.json.Decoder(Error).decode,
+    Stored.type: msgspec.json.Decoder(Stored).decode,
+    Data.type: lambda payload: Data(_OFFSET.unpack_from(payload)[0], payload[8:]),
+    Finish.type: msgspec.json.Decoder(Finish).decode,
     Ping.type: lambda payload: Ping(*_TOKEN.unpack_from(payload)),
     Pong.type: lambda payload: Pong(*_TOKEN.unpack_from(payload)),
 }
