@@ -1,9 +1,11 @@
 """P11: what an MCP client waits for: the first tool result, and an echo by two calls. Beside pty-mcp.
 
-Both are spoken to by the same few lines over pipes, because an SDK's client would cost more than either server.
+Both are spoken to by the same few lines over pipes, and once more by the MCP SDK's own client, which is what agents
+use: it costs more than either server.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
 from tests.bench.lab import BenchError, Lab
 from tests.bench.results import OURS, Row, Target, compare
 
@@ -63,6 +66,40 @@ class Server:
         return str(result["content"][0]["text"])
 
 
+def echo_by_sdk(command: list[str], env: dict[str, str], count: int) -> float:
+    """Type lines and wait for each by the SDK's client; return the median of the milliseconds."""
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    times: list[float] = []
+
+    async def run() -> None:
+        server = StdioServerParameters(command=command[0], args=command[1:], env=env)
+        async with stdio_client(server, errlog=nowhere) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+
+            async def call(tool: str, **arguments: Any) -> str:
+                result = await session.call_tool(tool, {"owner": "bench"} | arguments)
+                text = getattr(result.content[0], "text", "")
+                if result.is_error:
+                    raise BenchError(f"{tool}: {text}")
+                return str(text)
+
+            session_id = await call("pty_spawn", command="cat")
+            for number in range(count):
+                begin = time.perf_counter()
+                await call("pty_write", session_id=session_id, data=f"line {number}.\n")
+                found = await call("pty_read_until", session_id=session_id, pattern=f"line {number}.")
+                times.append((time.perf_counter() - begin) * 1000)
+                if not json.loads(found)["matched"]:
+                    raise BenchError(f"{command[0]} did not find the line it was given")
+            await call("pty_close", session_id=session_id)
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        anyio.run(run)
+    return statistics.median(times)
+
+
 def agents_calls(lab: Lab) -> list[Row]:
     """P11: from the start to the first tool result, and a line written and waited for."""
     program = str(Path(sys.executable).with_name("ptybridge"))
@@ -77,6 +114,9 @@ def agents_calls(lab: Lab) -> list[Row]:
                 return (time.perf_counter() - begin) * 1000
 
         return run
+
+    def sdk_echo(command: list[str], env: dict[str, str]) -> Callable[[], float]:
+        return lambda: echo_by_sdk(command, env, echoes)
 
     def echo(command: list[str], env: dict[str, str]) -> Callable[[], float]:
         def run() -> float:
@@ -101,6 +141,7 @@ def agents_calls(lab: Lab) -> list[Row]:
         for what, measure, factor in (
             ("MCP start to first tool result", first_result, 1.5),
             ("MCP write + read_until p50", echo, 1.0),
+            ("the same by the SDK's client", sdk_echo, 1.0),
         ):
             rows += compare(
                 "P11",

@@ -1,7 +1,8 @@
 """Run by an official Python client's own interpreter: drives `ptybridge mcp` over stdio and prints what it saw.
 
 Both generations of the client are driven by this one file; where their interfaces differ it looks at which it has.
-Takes the server's command line as arguments and a list of tool calls as JSON on standard input.
+Takes the server's command line as arguments and a list of tool calls as JSON on standard input. A call's result can be
+kept `as` a name, which `$name` stands for in the arguments of later ones.
 """
 
 import asyncio
@@ -20,6 +21,13 @@ def plain(value: Any) -> Any:
     return value.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
+def filled(value: Any, kept: dict[str, str]) -> Any:
+    """Put results of earlier calls in their places."""
+    if isinstance(value, dict):
+        return {name: filled(one, kept) for name, one in value.items()}
+    return kept[value[1:]] if isinstance(value, str) and value[:1] == "$" else value
+
+
 async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {"client": version("mcp"), "notifications": []}
 
@@ -35,8 +43,12 @@ async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, An
             seen["initialize"] = plain(await session.initialize())
             seen["tools"] = [plain(one) for one in (await session.list_tools()).tools]
             seen["results"] = []
+            kept: dict[str, str] = {}
             for call in calls:
-                seen["results"].append(plain(await session.call_tool(call["name"], call["arguments"])))
+                result = plain(await session.call_tool(call["name"], filled(call["arguments"], kept)))
+                seen["results"].append(result)
+                if "as" in call:
+                    kept[call["as"]] = result["content"][0]["text"]
             resources = (await session.list_resources()).resources
             seen["resources"] = [plain(one) for one in resources]
             if resources:

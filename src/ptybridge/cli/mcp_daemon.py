@@ -11,11 +11,12 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ptybridge.errors import ConnectionLost, DaemonUnreachable, PtybridgeError, VersionMismatch
-from ptybridge.sdk.peer import dial
+from ptybridge.sdk.peer import dial, is_served
 
 if TYPE_CHECKING:
     from ptybridge.config import Config
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5.0
 # The daemon may have to import the SDK first.
 OPEN_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.2
 READ_BYTES: Final = 64 * 1024
 PREFIXES: Final = ("PTY_MCP_", "PTYBRIDGE_MCP_")
 
@@ -53,14 +55,24 @@ def _texts(env: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def open_channel(sock: socket.socket, line: bytes) -> tuple[socket.socket, bytes, list[str]]:
-    """Open the channel on a new connection. Closes it on failure."""
+def open_channel(sock: socket.socket, line: bytes, path: str) -> tuple[socket.socket, bytes, list[str]]:
+    """Open the channel on a new connection to `path`. Closes it on failure."""
     try:
         sock.settimeout(OPEN_SECONDS)
         sock.sendall(line)
+        deadline = time.monotonic() + OPEN_SECONDS
+        sock.settimeout(LOOK_SECONDS)
         answer = b""
         while b"\n" not in answer:
-            data = sock.recv(READ_BYTES)
+            try:
+                data = sock.recv(READ_BYTES)
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    raise
+                if not is_served(path):
+                    # It died just as we came; the keeper would let us wait for the next one, which nobody starts.
+                    raise DaemonUnreachable("the daemon has gone away; its sessions are kept", kept=True) from None
+                continue
             if not data:
                 raise ConnectionLost("the daemon has closed the connection")
             answer += data
@@ -109,7 +121,12 @@ class UsersDaemon:
             if not start and not exc.data.get("kept"):
                 raise
             sock = self._started()
-        return open_channel(sock, self._line)
+        try:
+            return open_channel(sock, self._line, self._path)
+        except DaemonUnreachable as exc:
+            if not exc.data.get("kept"):
+                raise
+        return open_channel(self._started(), self._line, self._path)
 
     def _started(self) -> socket.socket:
         from ptybridge.config import load
@@ -152,7 +169,7 @@ class PrivateDaemon:
         except DaemonUnreachable:
             self._start()
             sock = dial(self._paths.socket, CONNECT_SECONDS)
-        return open_channel(sock, self._line)
+        return open_channel(sock, self._line, self._paths.socket)
 
     def _start(self) -> None:
         import msgspec

@@ -135,8 +135,7 @@ class Lane:
         if not _is_plain(ping.meta):
             return False
         line = _encoder.encode({"jsonrpc": "2.0", "id": request_id, "result": {}}) + b"\n"
-        if not self._channel.offer_nowait(line):
-            self._nursery.start_soon(self._send, line)
+        self._nursery.start_soon(self._send, line)
         return True
 
     def _cancel(self, cancelled: _Cancelled) -> bool:
@@ -186,8 +185,7 @@ class Lane:
         return report
 
     async def _send(self, line: bytes) -> None:
-        if self._channel.offer_nowait(line):
-            return
+        # Not `offer_nowait`: it may leave a rest that the next frame takes along, and there may be no next one.
         try:
             await self._channel.send(line)
         except trio.BrokenResourceError:
