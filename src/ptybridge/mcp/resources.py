@@ -157,6 +157,7 @@ class _Changes:
         self._publish = publish
         self._changed = trio.Event()
         self._idle = trio.Event()
+        self._telling = False
 
     async def opened(self, answer: msgspec.Struct) -> None:
         """The stream is open."""
@@ -173,7 +174,7 @@ class _Changes:
 
     async def told(self) -> None:
         """Wait until the last change has been told."""
-        while self._changed.is_set():
+        while self._changed.is_set() or self._telling:
             self._idle = trio.Event()
             await self._idle.wait()
 
@@ -182,7 +183,9 @@ class _Changes:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
+            self._telling = True
             await self._publish(None)
+            self._telling = False
             self._idle.set()
             await trio.sleep(DEBOUNCE_SECONDS)
 
