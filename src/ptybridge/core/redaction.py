@@ -132,7 +132,7 @@ def scan(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> Sc
     """Find what is secret in `data`; without `forms` only known values are."""
     spans: list[Span] = []
     open_from = len(data)
-    bare_text = _NOISE.sub(b"", data) if values else b""
+    bare_text = _without_noise(data) if values else b""
     bare: _Plain | None = None  # where things stood costs more to know, and is rarely needed
     for value in values:
         spans += _occurrences(data, value)
@@ -159,6 +159,14 @@ def scan(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> Sc
             open_from = min(open_from, lines.raw(begun_form.start(1)))
     keys, in_key = _keys(lines)
     return Scan(_united(spans + keys), open_from, in_key)
+
+
+def _without_noise(data: bytes) -> bytes:
+    """Return what `_NOISE.sub(b"", data)` does, faster where there are no escape sequences."""
+    if b"\x1b" in data:
+        return _NOISE.sub(b"", data)
+    bare = data.replace(b" \r", b"").translate(None, b"\r\n\x00")
+    return bare[:-1] if data.endswith(b" ") else bare
 
 
 def _occurrences(text: bytes, value: bytes) -> Iterable[Span]:
