@@ -172,8 +172,8 @@ def variable_of(key: str) -> str:
 
 
 VARIABLES: Final = {variable_of(key): key for key in KEYS if key not in TABLES}
-# Read before there is a configuration; set by us for children; set where our tests must not skip.
-OTHER_VARIABLES: Final = frozenset({"PTYBRIDGE_CONFIG", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI"})
+# Read before there is a configuration; set by us for children; who holds leases; set where our tests must not skip.
+OTHER_VARIABLES: Final = frozenset({"PTYBRIDGE_CONFIG", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CLIENT_ID", "PTYBRIDGE_CI"})
 
 
 def value_of(config: Config, key: str) -> object:

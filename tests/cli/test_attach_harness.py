@@ -102,6 +102,9 @@ class Daemon:
             "lines": ["hello"], "scrollback": [], "cursor": {"row": 0, "col": 5, "visible": True},
             "rows": 24, "cols": 80, "title": "", "alternate": False, "offset": 100,
         }  # fmt: skip
+        # What other methods are answered, and with which parameters they were called.
+        self.answers: dict[str, object] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
         self.reading = threading.Event()
         self.reading.set()
         self._open: list[socket.socket] = []
@@ -161,14 +164,18 @@ class Daemon:
             sock.sendall(json.dumps({**answer, "error": self.refusal}).encode() + b"\n")
             return
         if request["method"] != "session.attach":
-            sock.sendall(json.dumps({**answer, "result": self.screen}).encode() + b"\n")
+            self.asked.append((request["method"], request.get("params") or {}))
+            result = self.answers.get(request["method"], self.screen)
+            sock.sendall(json.dumps({**answer, "result": result}).encode() + b"\n")
+            # One connection may ask several things.
+            self._serve(sock)
             return
         params = request["params"]
-        result = {
+        opened = {
             "attachment_id": "a1", "session_id": "s1", "name": "work", "mode": params.get("mode", "writer"),
             "rows": 24, "cols": 80, "window_size_policy": "latest", "offset": params.get("offset") or 0,
         }  # fmt: skip
-        sock.sendall(json.dumps({**answer, "result": result}).encode() + b"\n")
+        sock.sendall(json.dumps({**answer, "result": opened}).encode() + b"\n")
         served = Served(sock, params)
         self.served.append(served)
         served.read(self.reading)

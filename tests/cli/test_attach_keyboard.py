@@ -99,8 +99,9 @@ def test_a_writer_turned_viewer_by_a_lease_stops_typing(daemon: Daemon, attach: 
     served.send(frames.Mode(writer=False))
     terminal.see(b"hello\x07")
     terminal.type(b"lost")
-    served.send(frames.Mode(writer=True))
     terminal.see(b"\x07\x07")
+    served.send(frames.Mode(writer=True))
+    terminal.see(b"\x07\x07\x07")
     terminal.type(b"kept")
     eventually(lambda: served.typed.endswith(b"kept"), "input flows again")
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tests.contract.conftest import Connect
@@ -11,7 +12,7 @@ from tests.contract.programs import raw_cat, start
 
 from ptybridge.api import event, lease, session, terminal
 from ptybridge.daemon import Daemon
-from ptybridge.errors import Conflict, InvalidParams, LeaseHeld, SessionNotFound
+from ptybridge.errors import Conflict, Denied, InvalidParams, LeaseHeld, SessionNotFound
 from ptybridge.wire import attach as frames
 
 pytestmark = pytest.mark.usefixtures("client")
@@ -143,6 +144,45 @@ async def test_row58_a_workspace_has_one_holder_and_moves_together(client: Clien
     assert (await client.call(lease.GET, session_id=one)).client_id == "d"
 
 
+async def test_row58_a_leased_session_enters_no_workspace_of_another_holder(client: Client) -> None:
+    one, two = [await start(client, "cat", workspace=name, owner="me") for name in ("w", "v")]
+    await client.call(lease.ACQUIRE, session_id=one, client_id="a")
+    await client.call(lease.ACQUIRE, session_id=two, client_id="b")
+    with pytest.raises(LeaseHeld, match="'a'"):
+        await client.call(session.UPDATE, session_id=two, client_id="b", workspace="w", tags=["x"])
+    assert (await client.call(session.GET, session_id=two)).tags == []
+    await client.call(lease.RELEASE, session_id=two, client_id="b")
+    assert (await client.call(session.UPDATE, session_id=two, workspace="w")).workspace == "w"
+    state = await client.call(lease.GET, session_id=two)
+    assert (state.workspace, state.workspace_client_id) == ("w", "a")
+
+
+async def test_row56_taking_over_is_for_the_creator_and_administrators_while_the_holder_lives(
+    client: Client, daemon: Daemon
+) -> None:
+    session_id = await raw_cat(client)
+    holder, other, admin = (LocalClient(daemon) for _ in range(3))
+    scopes = frozenset({"lease:read", "lease:write"})
+    other.caller = msgspec.structs.replace(other.caller, principal="key:other", scopes=scopes)
+    admin.caller = msgspec.structs.replace(admin.caller, principal="key:admin", scopes=scopes | {"session:admin"})
+    takeover: dict[str, Any] = {"session_id": session_id, "from_client_id": "a", "reason": "mine"}
+    await holder.call(lease.ACQUIRE, session_id=session_id, client_id="a")
+    with pytest.raises(Denied, match="creator"):
+        await other.call(lease.TAKEOVER, client_id="b", **takeover)
+    # The name alone is no proof: this is another holder of the same name.
+    with pytest.raises(LeaseHeld):
+        await other.call(lease.RELEASE, session_id=session_id, client_id="a")
+    assert (await admin.call(lease.TAKEOVER, client_id="c", **takeover)).lease.principal == "key:admin"
+    await client.call(lease.TAKEOVER, client_id="a", session_id=session_id, from_client_id="c", reason="my session")
+    for one in (client, holder):
+        if isinstance(one, LocalClient):
+            daemon.sessions.presence.gone(one.caller.connection_id)
+    if isinstance(client, LocalClient):
+        taken = await other.call(lease.TAKEOVER, client_id="b", **takeover)
+        assert taken.lease.last is not None
+        assert taken.lease.last.from_client_id == "a"
+
+
 async def test_row59_observers_need_no_lease(client: Client) -> None:
     session_id = await raw_cat(client)
     await client.call(lease.ACQUIRE, session_id=session_id, client_id="a")
@@ -153,7 +193,16 @@ async def test_row59_observers_need_no_lease(client: Client) -> None:
     await client.call(terminal.WAIT, session_id=session_id, until=[{"idle_ms": 1}], client_id="b")
 
 
-async def test_row15_the_creator_can_end_and_change_what_is_read_only(client: Client) -> None:
+async def test_row13_closing_all_ends_leased_sessions_too(client: Client) -> None:
+    session_id = await start(client, "cat", tags=["w"])
+    await client.call(lease.ACQUIRE, session_id=session_id, client_id="a")
+    closed = await client.call(session.CLOSE_ALL, tag="w")
+    assert [one.session_id for one in closed.closed] == [session_id]
+
+
+async def test_row14_the_creator_can_end_and_change_what_is_read_only(client: Client) -> None:
+    with pytest.raises(InvalidParams, match="access"):
+        await start(client, "cat", access="untouchable")
     session_id = await start(client, "cat", access="read-only")
     await client.call(session.UPDATE, session_id=session_id, tags=["x"])
     await client.call(session.CLOSE, session_id=session_id)
@@ -208,6 +257,10 @@ async def test_attaching_takes_no_lease(client: Client) -> None:
     await client.call(lease.ACQUIRE, session_id=session_id, client_id="a")
     async with client.attach(session_id=session_id, rows=30, cols=120, client_id="b") as link:
         assert link.opened.mode == "viewer"
+        assert "'a' has the lease" in (await link.next_of(frames.Error)).message
+        await client.call(lease.HANDOFF, session_id=session_id, client_id="a", target_client_id="c", reason="go")
+        assert "'c' has the lease" in (await link.next_of(frames.Error)).message
+        await client.call(lease.HANDOFF, session_id=session_id, client_id="c", target_client_id="a", reason="back")
         assert (await client.call(lease.GET, session_id=session_id)).client_id == "a"
     async with client.attach(session_id=session_id, rows=30, cols=120, client_id="a") as link:
         assert link.opened.mode == "writer"

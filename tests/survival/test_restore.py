@@ -11,7 +11,9 @@ from tests.survival.generator import pattern
 from tests.survival.harness import PATIENCE_SECONDS, Node, eventually, generate
 
 from ptybridge.api import attach as api
+from ptybridge.api import lease
 from ptybridge.core.screen import Screen
+from ptybridge.errors import LeaseHeld
 from ptybridge.model import WindowSize
 from ptybridge.wire import attach as frames
 
@@ -61,6 +63,23 @@ def attached_picture(node: Node, session_id: str, rows: int, cols: int) -> list[
                     return screen.lines("ansi")
             data = sock.recv(1 << 18)
             assert data
+
+
+@HOWS
+def test_r26_a_lease_is_still_held_and_its_holder_still_knows_it(node: Node, how: str) -> None:
+    node.start() if how == "restart" else node.fork()
+    session_id = node.create(["cat"], workspace="w")
+    with node.connect() as holder:
+        holder.call(lease.ACQUIRE, lease.Acquire(session_id=session_id, client_id="a"))
+        holder.call(
+            lease.HANDOFF, lease.Handoff(session_id=session_id, client_id="a", target_client_id="b", reason="go")
+        )
+    before = node.call("lease.get", session_id=session_id)
+    restarted(node, how)
+    assert node.call("lease.get", session_id=session_id) == before
+    with pytest.raises(LeaseHeld, match="'b'"):
+        node.call("session.write", session_id=session_id, data="x", client_id="a")
+    node.call("session.write", session_id=session_id, data="x", client_id="b")
 
 
 @HOWS

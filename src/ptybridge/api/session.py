@@ -233,7 +233,8 @@ class Signal(Params):
 class Update(Params):
     """Change labels and limits. Fields left out stay; null removes a limit or a name.
 
-    The creator may do so whatever the session's access; others need "admin".
+    The creator may do so whatever the session's access; others need "admin". A leased session cannot be moved into
+    a workspace whose leases another client holds.
     """
 
     session_id: SessionId
@@ -248,6 +249,7 @@ class Update(Params):
     output_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     keep_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
     client_id: ClientId | None = None
+    workspace: Label | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Close(Params):

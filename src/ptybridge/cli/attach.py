@@ -5,7 +5,9 @@ message. Then, with the terminal raw, `Pump` runs until something ends it; what 
 stop and come back, draw anew or connect again. However it ends, `RawTerminal` gives the terminal back.
 """
 
+import contextlib
 import os
+import secrets
 import signal
 import sys
 import time
@@ -17,9 +19,11 @@ from ptybridge.api.attach import ATTACH, Attach
 from ptybridge.api.terminal import SCREEN, GetScreen
 from ptybridge.cli.attach_display import Display
 from ptybridge.cli.attach_keys import DEFAULT_PREFIX, Keyboard, help_lines, prefix_label
+from ptybridge.cli.attach_lease import Pen
 from ptybridge.cli.attach_link import Link
-from ptybridge.cli.attach_pump import End, Pump
+from ptybridge.cli.attach_pump import End, Notices, Pump
 from ptybridge.cli.exits import EXIT_UNREACHABLE, EXIT_USAGE, status_of
+from ptybridge.cli.identity import client_name
 from ptybridge.cli.terminal import BOTTOM_LINE, RawTerminal, window_size
 from ptybridge.cli.terminal_signals import Elapsed, Interrupted, Signals
 from ptybridge.errors import Conflict, PtybridgeError, Unavailable
@@ -40,7 +44,7 @@ FAREWELL_SECONDS: Final = 1.0
 SESSION_VARIABLE: Final = "PTYBRIDGE_SESSION_ID"
 
 
-_STAYING: Final = (End.REDRAW, End.CONTINUED, End.SUSPEND, End.LOST)
+_STAYING: Final = (End.REDRAW, End.CONTINUED, End.SUSPEND, End.LOST, End.TAKE, End.NOTICED)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class AttachOptions:
     `prefix`: a key name, None for no detach key at all. `hint`: say on attach how to leave, and at the end how it
     ended. `inline`: no snapshot; the output from its beginning, below what the terminal shows (a session just
     created, `run`). `scrollback_lines`: how much of the past goes into the terminal's own scrollback, None for the
-    daemon's choice. `piped_input`: standard input need not be a terminal.
+    daemon's choice. `client_id`: who we are, by default the terminal. `take`: take the lease at once.
+    `piped_input`: standard input need not be a terminal.
     """
 
     name: str = ""
@@ -60,6 +65,7 @@ class AttachOptions:
     inline: bool = False
     scrollback_lines: int | None = None
     client_id: str | None = None
+    take: bool = False
     piped_input: bool = False
     reconnect_seconds: float = 10.0
 
@@ -89,6 +95,9 @@ class _Attaching:
         self._options = options
         self._name = printable(options.name or session_id)
         self._keyboard = Keyboard(options.prefix, muted=options.read_only)
+        # The same one over all our connections: the lease belongs to it.
+        self._client_id = options.client_id or client_name() or f"attach-{secrets.token_hex(3)}"
+        self._pen = Pen(connect, session_id, self._client_id)
         self._link = self._open(offset=0 if options.inline else None, scrollback_lines=options.scrollback_lines)
 
     def run(self) -> int:
@@ -96,13 +105,26 @@ class _Attaching:
         self._name = printable(self._options.name or self._link.opened.name or self._session_id)
         with Signals() as self._signals, RawTerminal() as self._terminal:
             self._display = Display(self._terminal)
-            self._pump = Pump(self._terminal, self._display, self._signals, self._keyboard, self._help())
+            self._pump = Pump(
+                self._terminal,
+                self._display,
+                self._signals,
+                self._keyboard,
+                self._help(),
+                Notices(
+                    name=self._name,
+                    read_only=self._options.read_only,
+                    take_hint=f" — take it: {prefix_label(self._options.prefix)} t" if self._options.prefix else "",
+                ),
+            )
+            self._pump.opened(self._link.opened.mode)
             if self._options.inline:
                 self._display.begin_inline(self._hint())
             else:
                 self._display.begin(self._pump.size, self._hint())
+            end: End | None = self._use_pen(self._pen.take) if self._options.take else None
             while True:
-                end: End | None = self._pump.run(self._link)
+                end = end or self._pump.run(self._link)
                 # Each of these may find another reason, or none: then it goes on.
                 while end in _STAYING:
                     end = self._stay(end)
@@ -119,7 +141,7 @@ class _Attaching:
             mode="viewer" if options.read_only else "writer",
             offset=offset,
             scrollback_lines=scrollback_lines,
-            client_id=options.client_id,
+            client_id=self._client_id,
         )
         connection = self._connect()
         try:
@@ -149,6 +171,10 @@ class _Attaching:
                 return self._suspend()
             case End.LOST:
                 return self._reconnect()
+            case End.TAKE:
+                return self._use_pen(self._pen.toggle)
+            case End.NOTICED:
+                return self._heal()
         return self._redraw()
 
     # -- staying --------------------------------------------------------------------------------------------
@@ -171,6 +197,29 @@ class _Attaching:
         link.take_over(old)
         old.close()
         self._display.attached()
+        self._pump.opened(link.opened.mode)
+
+    def _use_pen(self, change: Callable[[], str]) -> End | None:
+        """Take the lease or give it back, and say what came of it."""
+        try:
+            with self._signals.interruptible(ANSWER_SECONDS):
+                told = change()
+        except Interrupted:
+            return End.SIGNAL
+        except Elapsed:
+            told = "the daemon does not answer"
+        except PtybridgeError as exc:
+            told = printable(exc.message)
+        else:
+            self._pump.may_type()
+        self._pump.notice(told)
+        return None
+
+    def _heal(self) -> End | None:
+        """Let the missed lines go into the terminal's scrollback; then a fresh picture heals what we wrote over."""
+        self._display.clear_status()
+        end = self._pump.run(self._link, until=time.monotonic() + HEAL_SECONDS)
+        return self._redraw() if end is End.ELAPSED else end
 
     def _suspend(self) -> End | None:
         """Leave, stop as with Ctrl-Z, and come back with a fresh picture."""
@@ -215,12 +264,7 @@ class _Attaching:
 
     def _resume(self, link: Link, told: bool) -> End | None:
         self._switch(link)
-        if not told:
-            return None
-        # The missed lines go into the terminal's scrollback first; then a fresh picture heals what we wrote over.
-        self._display.clear_status()
-        end = self._pump.run(link, until=time.monotonic() + HEAL_SECONDS)
-        return self._redraw() if end is End.ELAPSED else end
+        return self._heal() if told else None
 
     def _detach_keys(self) -> str:
         return "close the window" if self._options.prefix is None else f"{prefix_label(self._options.prefix)} d"
@@ -236,6 +280,9 @@ class _Attaching:
 
     def _leave(self, end: End) -> int:
         """Give the terminal back, say how it ended, return the exit status."""
+        if end is End.DETACH:
+            with contextlib.suppress(PtybridgeError, Elapsed, Interrupted), self._signals.interruptible(ANSWER_SECONDS):
+                self._pen.leave()
         self._say_farewell()
         if end is End.EXITED:
             # The cursor is where the child left it, as after any command; our message needs a line of its own.

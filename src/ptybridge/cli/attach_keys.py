@@ -22,6 +22,7 @@ class Command(enum.Enum):
     SUSPEND = "suspend"
     HELP = "help"
     REDRAW = "redraw"
+    TAKE = "take"
 
 
 class Keyboard:
@@ -58,9 +59,13 @@ class Keyboard:
         """Return what was held, because nothing has followed."""
         return self._scanner.flush(final)
 
+    def is_typed(self, data: bytes) -> bool:
+        """Whether somebody typed this, as far as one can tell: a terminal's own reports do not count."""
+        return bool(_REPORT.sub(b"", data))
+
     def first_refusal(self, data: bytes) -> bool:
         """Whether this is the first key a viewer presses. What may be a terminal's own report does not count."""
-        if self._refused or not _REPORT.sub(b"", data):
+        if self._refused or not self.is_typed(data):
             return False
         self._refused = True
         return True
@@ -73,6 +78,7 @@ def help_lines(prefix: str) -> list[str]:
         "d": "detach; the session goes on",
         "z": "suspend this client (fg comes back)",
         "r": "draw the screen anew",
+        "t": "take the lease: only you can type; again: give it back",
         "\\": "type the prefix itself (so does the prefix again)",
         "?": "this help",
     }

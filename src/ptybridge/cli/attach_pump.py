@@ -10,12 +10,15 @@ import select
 import time
 from typing import Final
 
+import msgspec
+
 from ptybridge.cli.attach_display import Display
 from ptybridge.cli.attach_keys import HELD_SECONDS, Command, Keyboard
 from ptybridge.cli.attach_link import Link
 from ptybridge.cli.terminal import RawTerminal, window_size
 from ptybridge.cli.terminal_signals import Signals
-from ptybridge.model import WindowSize
+from ptybridge.model import Mode, WindowSize
+from ptybridge.text import printable
 from ptybridge.wire import attach as frames
 
 READ_BYTES: Final = 64 * 1024
@@ -29,6 +32,8 @@ class End(enum.Enum):
     DETACH = enum.auto()  # the user asked
     SUSPEND = enum.auto()
     REDRAW = enum.auto()
+    TAKE = enum.auto()  # the user wants the lease, or to give it back
+    NOTICED = enum.auto()  # a notice has been on the screen for long enough
     CONTINUED = enum.auto()  # we were stopped from outside, and the terminal may have been changed meanwhile
     SIGNAL = enum.auto()
     HANGUP = enum.auto()  # the user's terminal is gone
@@ -39,16 +44,35 @@ class End(enum.Enum):
     ELAPSED = enum.auto()
 
 
+# How long the picture stands still below a notice of ours; a key ends it, too.
+NOTICE_SECONDS: Final = 2.0
+LEASE_HELD: Final = "lease_held"
+
 # With the help on the screen people press the key it names.
-_HELP_KEYS: Final = {b"d": End.DETACH, b"z": End.SUSPEND}
+_HELP_KEYS: Final = {b"d": End.DETACH, b"z": End.SUSPEND, b"t": End.TAKE}
+
+
+class Notices(msgspec.Struct, frozen=True, kw_only=True):
+    """What notices say: the session's name, that we only watch, and by which key a lease is taken ("" for none)."""
+
+    name: str
+    read_only: bool
+    take_hint: str
 
 
 class Pump:
     """Moves the bytes. Keeps what outlives a connection: what was typed without one, the exit, the last error."""
 
     def __init__(
-        self, terminal: RawTerminal, display: Display, signals: Signals, keyboard: Keyboard, help_lines: list[str]
+        self,
+        terminal: RawTerminal,
+        display: Display,
+        signals: Signals,
+        keyboard: Keyboard,
+        help_lines: list[str],
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._terminal = terminal
         self._help = help_lines
         self._display = display
@@ -56,6 +80,8 @@ class Pump:
         self._keyboard = keyboard
         self._typing = True
         self._helping = False
+        self._notice_until: float | None = None
+        self._lease_held = ""
         self._resized_at = 0.0
         self._offline: list[bytes] = []
         self.size = window_size(terminal.out_fd)
@@ -78,7 +104,7 @@ class Pump:
         while True:
             now = time.monotonic()
             end = self._attend(link, now)
-            if end is None and until is not None and now >= until:
+            if end is None and until is not None and now >= until and self._notice_until is None:
                 end = End.ELAPSED
             if end is not None:
                 return end
@@ -102,8 +128,10 @@ class Pump:
             waits.append(HELD_SECONDS)
         if self._signals.resized:
             waits.append(max(0.0, self._resized_at + RESIZE_SECONDS - now))
+        if self._notice_until is not None:
+            waits.append(max(0.0, self._notice_until - now))
         if link is not None:
-            if not self._display.full and not self._helping and not self._ending:
+            if not self._display.full and not self._covered and not self._ending:
                 reads.append(link)
                 if link.ready:
                     waits.append(0.0)
@@ -117,6 +145,16 @@ class Pump:
         elif not readable and self._keyboard.held:
             self._send(link, self._keyboard.release())
         return list(readable)
+
+    @property
+    def _covered(self) -> bool:
+        """Whether something of ours is on the screen, which output must not draw over."""
+        return self._helping or self._notice_until is not None
+
+    def notice(self, text: str) -> None:
+        """Say something in the last line for a moment, above a picture that stands still; then `run` ends."""
+        self._display.status(f"[{text}]"[: self.size.cols])
+        self._notice_until = time.monotonic() + NOTICE_SECONDS
 
     @property
     def _ending(self) -> bool:
@@ -137,6 +175,9 @@ class Pump:
             self._resize(link, window_size(self._terminal.out_fd))
         if self._ending and not self._display.pending:
             return End.EXITED if self.exited is not None else End.DETACHED
+        if self._notice_until is not None and now >= self._notice_until:
+            self._notice_until = None
+            return End.NOTICED
         if link is None:
             return None
         if self._display.ack_seconds(now) == 0.0:
@@ -162,6 +203,8 @@ class Pump:
         if self._helping:
             # Reports (of a key's release, of the mouse) are none.
             return None if data[:2] == b"\x1b[" else _HELP_KEYS.get(data[:1], End.REDRAW)
+        if self._notice_until is not None and not self._lease_held:
+            self._notice_until = 0.0  # who types wants to see it
         forward, command = self._keyboard.feed(data)
         self._send(link, forward)
         match command:
@@ -171,6 +214,8 @@ class Pump:
                 return End.SUSPEND
             case Command.REDRAW:
                 return End.REDRAW
+            case Command.TAKE:
+                return End.TAKE
             case Command.HELP:
                 self._helping = True
                 self._display.overlay(self._help)
@@ -180,7 +225,11 @@ class Pump:
         if not data:
             return
         if self._keyboard.muted:
-            if self._keyboard.first_refusal(data):
+            if self._lease_held and link is not None:
+                if self._notice_until is None and self._keyboard.is_typed(data):
+                    self._display.bell()
+                    self._tell_held()
+            elif self._keyboard.first_refusal(data):
                 self._display.bell()
         elif link is None:
             self._offline.append(data)
@@ -206,9 +255,9 @@ class Pump:
                 case frames.Detached():
                     self.detached = frame
                 case frames.Mode():
-                    if self._keyboard.muted == frame.writer:
-                        self._keyboard.muted = not frame.writer
-                        display.bell()
+                    self._mode(writer=frame.writer)
+                case frames.Error(code=code) if code == LEASE_HELD:
+                    self._held(frame.message)
                 case frames.Error():
                     self.error = frame
                     display.bell()
@@ -216,3 +265,40 @@ class Pump:
                     link.send(frames.Pong(frame.token))
                 case _:
                     pass  # a frame of a newer daemon; after a gap comes a snapshot
+
+    # -- the lease ------------------------------------------------------------------------------------------
+
+    def opened(self, mode: Mode) -> None:
+        """Begin with what the daemon said this attachment may do."""
+        self._notice_until = None
+        if not self._notices.read_only:
+            self._keyboard.muted = mode == "viewer"
+            if mode == "writer" and self._lease_held:
+                self._lease_held = ""
+                self.notice(f"{self._notices.name}: you can type again")
+
+    def may_type(self) -> None:
+        """The lease is free or ours, as we know before the daemon tells this attachment."""
+        if not self._notices.read_only:
+            self._keyboard.muted, self._lease_held = False, ""
+
+    def _mode(self, *, writer: bool) -> None:
+        if self._notices.read_only or self._keyboard.muted != writer:
+            return
+        self._keyboard.muted = not writer
+        self._display.bell()
+        if writer and self._lease_held:
+            self._lease_held = ""
+            self.notice(f"{self._notices.name}: you can type again")
+
+    def _held(self, message: str) -> None:
+        """Another client has the lease: nothing goes out until that changes, and the user sees why."""
+        if self._notices.read_only:
+            return
+        self._keyboard.muted = True
+        if message != self._lease_held:
+            self._lease_held = message
+            self._tell_held()
+
+    def _tell_held(self) -> None:
+        self.notice(f"{printable(self._lease_held)}{self._notices.take_hint}")

@@ -1,5 +1,7 @@
 """`rename`, `resize`, `signal` and `close`: change what a session is, or end it."""
 
+from typing import Literal
+
 import click
 
 from ptybridge.api.session import (
@@ -18,6 +20,7 @@ from ptybridge.api.session import (
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
 from ptybridge.cli.creating import parse_size
+from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find_id, target_argument
 from ptybridge.model import SizePolicy
 
@@ -36,7 +39,7 @@ def rename_command(app: App, target: str, name: str | None, no_name: bool) -> No
     """Give the session TARGET the name NAME."""
     if (name is None) != no_name:
         raise click.UsageError("give a name, or --none")
-    session = app.call(UPDATE, Update(session_id=find_id(app, target), name=name))
+    session = app.call(UPDATE, Update(session_id=find_id(app, target), name=name, client_id=client_name()))
     if app.json:
         app.emit(session)
 
@@ -57,7 +60,9 @@ def resize_command(app: App, target: str, size: tuple[int, int] | None, policy: 
     if size is None and policy is None:
         raise click.UsageError("give a size such as 120x40, or --policy")
     cols, rows = size or (None, None)
-    answer = app.call(RESIZE, Resize(session_id=find_id(app, target), cols=cols, rows=rows, policy=policy))
+    session_id = find_id(app, target)
+    params = Resize(session_id=session_id, cols=cols, rows=rows, policy=policy, client_id=client_name())
+    answer = app.call(RESIZE, params)
     if app.json:
         app.emit(answer)
 
@@ -74,10 +79,9 @@ def resize_command(app: App, target: str, size: tuple[int, int] | None, policy: 
 @click.option("--session", "whole", is_flag=True, help="To every process of the session, not just the foreground.")
 def signal_command(app: App, target: str, signal_name: str, whole: bool) -> None:
     """Send SIGNAL (INT, SIGTERM …) to what runs in the foreground of TARGET, past all waiting input."""
-    done = app.call(
-        SIGNAL,
-        Signal(session_id=find_id(app, target), signal=signal_name, target="session" if whole else "foreground"),
-    )
+    session_id = find_id(app, target)
+    reach: Literal["session", "foreground"] = "session" if whole else "foreground"
+    done = app.call(SIGNAL, Signal(session_id=session_id, signal=signal_name, target=reach, client_id=client_name()))
     if app.json:
         app.emit(done)
 
@@ -111,7 +115,8 @@ def close_command(
         closed = app.call(CLOSE_ALL, CloseAll(tag=tag, exited_only=exited, grace_ms=grace_ms), None).closed
     else:
         ids = [find_id(app, target) for target in targets]
-        closed = [app.call(CLOSE, Close(session_id=one, grace_ms=grace_ms), None) for one in ids]
+        name = client_name()
+        closed = [app.call(CLOSE, Close(session_id=one, grace_ms=grace_ms, client_id=name), None) for one in ids]
     for one in closed:
         if one.survivors:
             note(f"{one.session_id}: these outlived even SIGKILL: {', '.join(map(str, one.survivors))}")

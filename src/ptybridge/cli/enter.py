@@ -17,6 +17,7 @@ def enter(
     prefix: str | None = None,
     hint: bool = True,
     scrollback_lines: int | None = None,
+    take: bool = False,
 ) -> int:
     """Attach as the configuration wants it; return the exit code. `prefix` None stands for the configured one."""
     from ptybridge.cli.attach import AttachOptions, attach
@@ -30,6 +31,7 @@ def enter(
         hint=hint and settings.hint,
         inline=inline,
         scrollback_lines=settings.scrollback_lines if scrollback_lines is None else scrollback_lines,
+        take=take,
     )
     return attach(app.reconnect, session_id, options)
 
@@ -49,18 +51,27 @@ def enter(
 )
 @target_argument(required=False)
 @click.option("-r", "--read-only", is_flag=True, help="Watch, without typing or resizing.")
+@click.option("--take", is_flag=True, help="Take the lease at once: nobody else can type until you leave.")
 @click.option("--prefix", metavar="KEY", help="The key before a command, such as ctrl-a; none for none.")
 @click.option("--no-hint", is_flag=True, help="Do not say how to detach.")
 @click.option("--scrollback", type=click.IntRange(0, 100_000), metavar="N",
               help="How many lines of the past to put into this terminal's scrollback.")  # fmt: skip
 def attach_command(
-    app: App, target: str | None, read_only: bool, prefix: str | None, no_hint: bool, scrollback: int | None
+    app: App,
+    target: str | None,
+    read_only: bool,
+    take: bool,
+    prefix: str | None,
+    no_hint: bool,
+    scrollback: int | None,
 ) -> int:
     """Be on the session TARGET, or on the latest one, as if it ran in this terminal.
 
-    Ctrl-\\ d leaves it, and it runs on; Ctrl-\\ r draws the screen anew; Ctrl-\\ ? shows the other keys.
-    Several people can be on a session.
+    Ctrl-\\ d leaves it, and it runs on; Ctrl-\\ t takes the lease, so that only you can type, and gives it back;
+    Ctrl-\\ ? shows the other keys. Several people can be on a session.
     """
+    if take and read_only:
+        raise click.UsageError("--take is for typing, --read-only for not typing")
     session = find(app, target) if target else latest(app)
     return enter(
         app,
@@ -70,6 +81,7 @@ def attach_command(
         prefix=prefix,
         hint=not no_hint,
         scrollback_lines=scrollback,
+        take=take,
     )
 
 

@@ -12,6 +12,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
 from ptybridge.cli.exits import EXIT_FAILURE, EXIT_TIMEOUT
+from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find, find_id, target_argument
 from ptybridge.text import UNPRINTABLE, printable
 
@@ -126,6 +127,7 @@ def run_inside(app: App, target: str, words: Sequence[str], shell_command: str |
         command=text,
         timeout_ms=None if timeout is None else int(timeout * 1000),
         max_output_bytes=16 << 20,
+        client_id=client_name(),
     )
     done = app.call(RUN, params, None)
     sys.stdout.write(UNPRINTABLE.sub(lambda found: found[0] if found[0] in "\n\t" else "", done.output))

@@ -8,6 +8,7 @@ import click
 from ptybridge.api.terminal import PASTE, SEND_KEYS, WRITE, Paste, SendKeys, Write, Written
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find_id, target_argument
 
 # The daemon takes this much at once; more goes in pieces, in order.
@@ -37,15 +38,17 @@ def send_command(app: App, target: str, text: str, enter: bool, eof: bool) -> No
         accepted += _write(app, session_id, data[start : start + PIECE_BYTES])
     if enter:
         # A terminal's Enter key sends a carriage return.
-        accepted += app.call(SEND_KEYS, SendKeys(session_id=session_id, keys=["enter"]), None).accepted_bytes
+        pressed = SendKeys(session_id=session_id, keys=["enter"], client_id=client_name())
+        accepted += app.call(SEND_KEYS, pressed, None).accepted_bytes
     if eof:
-        app.call(WRITE, Write(session_id=session_id, data="", eof=True), None)
+        app.call(WRITE, Write(session_id=session_id, data="", eof=True, client_id=client_name()), None)
     _report(app, Written(accepted_bytes=accepted))
 
 
 def _write(app: App, session_id: str, piece: bytes) -> int:
     data = b64encode(piece).decode()
-    return app.call(WRITE, Write(session_id=session_id, data=data, encoding="base64"), None).accepted_bytes
+    params = Write(session_id=session_id, data=data, encoding="base64", client_id=client_name())
+    return app.call(WRITE, params, None).accepted_bytes
 
 
 def _given(text: str) -> bytes:
@@ -69,7 +72,8 @@ def keys_command(app: App, target: str, keys: tuple[str, ...]) -> None:
     Keys are enter, tab, escape, space, backspace, up, down, left, right, home, end, pageup, pagedown, insert, delete,
     f1 … f24, single characters, and those with ctrl-, alt- and shift- before them.
     """
-    _report(app, app.call(SEND_KEYS, SendKeys(session_id=find_id(app, target), keys=list(keys))))
+    params = SendKeys(session_id=find_id(app, target), keys=list(keys), client_id=client_name())
+    _report(app, app.call(SEND_KEYS, params))
 
 
 @command(
@@ -88,7 +92,7 @@ def paste_command(app: App, target: str, text: str) -> None:
     does not run it.
     """
     text = _given(text).decode(errors="replace")
-    _report(app, app.call(PASTE, Paste(session_id=find_id(app, target), text=text), None))
+    _report(app, app.call(PASTE, Paste(session_id=find_id(app, target), text=text, client_id=client_name()), None))
 
 
 def _report(app: App, written: Written) -> None:

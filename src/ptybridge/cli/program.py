@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "resize": ("control", "Set the size of a session's terminal."),
         "signal": ("control", "Send a signal to a session's programs."),
         "clients": ("clients", "List who is attached to a session."),
+        "lease": ("lease", "Show, take or give back the right to write to a session."),
         "kick": ("clients", "Remove a client from a session."),
         "secrets": ("secrets", "Answer requests for passwords and other secrets."),
         "events": ("events", "Print what happens, as it happens."),

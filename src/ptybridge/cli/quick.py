@@ -18,7 +18,8 @@ REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"session.list"}\n'
 ANSWER_SECONDS = 10.0
 # The settings that `socket_path` knows, and what is no setting. Any other variable is for `ptybridge.config`.
 VARIABLES = {
-    "PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR", "PTYBRIDGE_SESSION_ID", "PTYBRIDGE_CI",
+    "PTYBRIDGE_SOCKET", "PTYBRIDGE_STATE_DIR", "PTYBRIDGE_RUNTIME_DIR", "PTYBRIDGE_SESSION_ID",
+    "PTYBRIDGE_CLIENT_ID", "PTYBRIDGE_CI",
 }  # fmt: skip
 # Settings of `ptybridge mcp`, which go to the daemon with the connection.
 FOR_MCP = "PTYBRIDGE_MCP_"

@@ -13,7 +13,7 @@ import msgspec
 from ptybridge.errors import Conflict, LeaseHeld
 
 LeaseEvent = Literal["acquire", "release", "handoff", "takeover"]
-HINT: Final = "`ptybridge lease takeover` takes it, `ptybridge lease status` shows who has it"
+HINT: Final = "`ptybridge lease status` tells more, `ptybridge lease takeover` (lease.takeover) takes it"
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -114,14 +114,14 @@ class Sessions:
 
     def workspace_of(self, session: Session) -> list[Session]:
         """Return the sessions of the same workspace and owner, this one among them; without workspace it alone."""
-        labels = session.labels
+        return self.workspace_members(session.labels) if session.labels.workspace is not None else [session]
+
+    def workspace_members(self, labels: Labels) -> list[Session]:
+        """Return the sessions of the workspace that a session with these labels is in; without workspace none."""
         if labels.workspace is None:
-            return [session]
-        return [
-            one
-            for one in self._by_id.values()
-            if (one.labels.owner, one.labels.workspace) == (labels.owner, labels.workspace)
-        ]
+            return []
+        where = (labels.owner, labels.workspace)
+        return [one for one in self._by_id.values() if (one.labels.owner, one.labels.workspace) == where]
 
     # -- creating -------------------------------------------------------------------------------------------
 

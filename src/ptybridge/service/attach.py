@@ -14,6 +14,7 @@ import trio
 from ptybridge.api import attach as api
 from ptybridge.api.endpoint import Channel
 from ptybridge.core.eventlog import now_ms
+from ptybridge.core.leases import Holder
 from ptybridge.core.replies import ReplyFilter
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
@@ -73,6 +74,7 @@ class _Attached:
         self.sizes_seen = 0
         self.inline = False
         self.told_exit = False
+        self.told_holder: Holder | None = None
         self.reader = session.log.reader(0, sink=self)
 
     def _end(self, reason: str, text: str) -> None:
@@ -100,6 +102,7 @@ class _Attached:
                     offset=offset,
                 )
             )
+            await self._tell_holder()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until_leaving, nursery.cancel_scope)
                 nursery.start_soon(self._receive, nursery.cancel_scope)
@@ -333,12 +336,18 @@ class _Attached:
         """Make a viewer of a writer whose session became read-only or leased to another, and a writer of it again."""
         session, attachment = self.session, self.attachment
         mode = self._allowed_mode(session)
-        if attachment.mode == mode:
-            return
-        attachment.mode = mode
-        session.apply_policy()
-        await self.channel.send(frames.encode(frames.Mode(writer=mode == "writer")))
-        if mode == "viewer":
+        if attachment.mode != mode:
+            attachment.mode = mode
+            session.apply_policy()
+            await self.channel.send(frames.encode(frames.Mode(writer=mode == "writer")))
+        await self._tell_holder()
+
+    async def _tell_holder(self) -> None:
+        """Tell somebody who wants to write who has the lease: at first, and whenever that is another one."""
+        lease = self.session.lease
+        holder = None if lease.allows(self.client) else lease.holder
+        if holder != self.told_holder:
+            self.told_holder = holder
             await self._refuse_input()
 
     async def _refuse_input(self) -> None:

@@ -133,8 +133,12 @@ class SessionService:
             tags=given.get("tags", old.tags),
             access=given.get("access", old.access),
             profile=old.profile,
-            workspace=old.workspace,
+            workspace=given.get("workspace", old.workspace),
         )
+        if session.lease.holder is not None:
+            for other in self._sessions.workspace_members(labels):
+                if other.lease.holder not in (None, session.lease.holder):
+                    raise other.lease.refusal(other.session_id)
         self._sessions.relabel(session, labels)
         limits = session.limits
         limits.overflow = given.get("overflow", limits.overflow)

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from ptybridge.errors import InvalidParams
 from ptybridge.wire.keynames import CTRL, SHIFT, Key, parse_key
 
-Action = Literal["detach", "suspend", "help", "redraw", "literal"]
+Action = Literal["detach", "suspend", "help", "redraw", "take", "literal"]
 
 # Control-backslash: no shell or editor binds it, and its signal (SIGQUIT) can still be had by pressing it twice.
 DEFAULT_PREFIX: Final = b"\x1c"
@@ -24,7 +24,7 @@ DEFAULT_PREFIX: Final = b"\x1c"
 MAX_HELD_BYTES: Final = 4096
 
 _ACTIONS: Final[dict[str, Action]] = {
-    "d": "detach", "z": "suspend", "\x1a": "suspend", "r": "redraw", "?": "help", "\\": "literal",
+    "d": "detach", "z": "suspend", "\x1a": "suspend", "r": "redraw", "t": "take", "?": "help", "\\": "literal",
 }  # fmt: skip
 _PASTE_BEGIN: Final = b"\x1b[200~"
 _PASTE_END: Final = b"\x1b[201~"
