@@ -66,7 +66,7 @@ def attached_picture(node: Node, session_id: str, rows: int, cols: int) -> list[
 
 
 @HOWS
-def test_r26_a_lease_is_still_held_and_its_holder_still_knows_it(node: Node, how: str) -> None:
+def test_a_lease_is_still_held_and_its_holder_still_knows_it(node: Node, how: str) -> None:
     node.start() if how == "restart" else node.fork()
     session_id = node.create(["cat"], workspace="w")
     with node.connect() as holder:
