@@ -26,6 +26,7 @@ SESSION: dict[str, Any] = {
     "shell_integration": "off",
     "current_cwd": None,
     "running_command": None,
+    "log_dir": None,
     "workspace": None,
     "lease": None,
 }  # fmt: skip

@@ -178,7 +178,7 @@ def test_options_of_the_program_may_stand_before_or_behind_the_command(tmp_path:
 
 def test_an_unknown_variable_only_warns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PTYBRIDGE_SOKET", "/x")
-    assert run(["config", "get", "log_files"]) == 0
+    assert run(["config", "get", "daemon.log_files"]) == 0
     out, err = capsys.readouterr()
     assert out == "5\n"
     assert err == "ptybridge: PTYBRIDGE_SOKET is not a variable of ptybridge (did you mean PTYBRIDGE_SOCKET?)\n"
