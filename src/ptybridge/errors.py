@@ -269,6 +269,12 @@ class InputFull(PtybridgeError):
     rpc_code, http_status, retryable = -32012, 429, True
 
 
+class ApprovalNotFound(NotFound):
+    """There is no such approval, or it was decided too long ago."""
+
+    default_hint = "`ptybridge approvals` shows those that wait for an answer"
+
+
 # -- environment --------------------------------------------------------------------------------------------
 
 

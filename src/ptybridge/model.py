@@ -183,6 +183,32 @@ class Updated(Event):
     tags: list[str] = []
 
 
+class ApprovalRequested(Event):
+    """Somebody wants to do what a human has to allow. `matches`: which dangers it was found to have; never the command.
+
+    `session_id`: the session whose input it would be, null when it is something new.
+    """
+
+    approval_id: str = ""
+    operation: str = ""
+    principal: str = ""
+    client_id: str | None = None
+    rule: str = ""
+    matches: list[str] = []
+    expires_at_ms: int = 0
+
+
+class ApprovalDecided(Event):
+    """What somebody asked for was allowed or denied, or nobody answered in time."""
+
+    approval_id: str = ""
+    principal: str = ""
+    client_id: str | None = None
+    verdict: Literal["allowed", "denied", "expired"] = "expired"
+    decided_by: str | None = None
+    reason: str | None = None
+
+
 class Gap(Event):
     """Events were discarded before this follower could read them; `missed` says how many at least.
 
@@ -209,5 +235,7 @@ AnyEvent = (
     | Idle
     | WaitingForInput
     | Updated
+    | ApprovalRequested
+    | ApprovalDecided
     | Gap
 )

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from ptybridge.api import (
+    approval,
     attach,
     command,
     event,
@@ -36,6 +37,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     lease,
     policy,
     secret,
+    approval,
     event,
     mcp,
     node,

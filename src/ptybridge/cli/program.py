@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "lease": ("lease", "Show, take or give back the right to write to a session."),
         "kick": ("clients", "Remove a client from a session."),
         "secrets": ("secrets", "Answer requests for passwords and other secrets."),
+        "approvals": ("approvals", "Answer what agents must not do unasked."),
         "events": ("events", "Print what happens, as it happens."),
     },
     "Files": {

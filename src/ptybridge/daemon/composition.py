@@ -20,7 +20,9 @@ from ptybridge.backends import inprocess
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.kept import KeptBackend, KeptChild
 from ptybridge.config import Config, config_file
+from ptybridge.core.approvals import Approvals
 from ptybridge.core.child import Child, ChildSpec
+from ptybridge.core.confirmations import Confirmations
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.files.places import Places, Rules
 from ptybridge.core.memory import recall
@@ -35,6 +37,7 @@ from ptybridge.daemon.warmup import Warmup, warm_screens
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
+from ptybridge.service.approval import ApprovalService
 from ptybridge.service.attach import AttachService
 from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
@@ -101,6 +104,10 @@ class Daemon:
         spawners = {name: self._when_warm(spawn) for name, spawn in spawners.items()}
         self.sessions = Sessions(spawners, self.events, config.daemon, config.session)
         self.policy = Policy(config.policy.rule)
+        self.confirmations = Confirmations()
+        self.approvals = Approvals(
+            lambda: self.sessions.events, self.confirmations, ttl=config.policy.approval_ttl_ms / 1000
+        )
         registry = contract()
         self._end = trio.Event()
         self._going = trio.Event()
@@ -128,6 +135,7 @@ class Daemon:
             LeaseService(self.sessions),
             PolicyService(self.policy),
             SecretService(self.sessions, config.secret.command),
+            ApprovalService(self.approvals, self.sessions),
             mcp,
             ExecService(self.sessions),
             FileService(places, threads),
