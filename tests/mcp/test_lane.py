@@ -104,10 +104,16 @@ class Wire:
         self._in.close()
 
 
+def begin(nursery: trio.Nursery, wire: Any) -> None:
+    """Begin to serve; what is said waits in the wire until somebody listens."""
+    endpoint: Any = Quiet()
+    nursery.start_soon(server.serve, endpoint, CALLER, api.Open(cwd="/"), wire)
+
+
 @asynccontextmanager
 async def connected(monkeypatch: pytest.MonkeyPatch, version: str, *, lane: bool = True) -> AsyncIterator[Wire]:
     """A client that has shaken hands, with the fast lane or without."""
-    wire: Any = Wire()
+    wire = Wire()
     taken: list[bytes] = []
 
     class Watched(Lane):
@@ -120,8 +126,7 @@ async def connected(monkeypatch: pytest.MonkeyPatch, version: str, *, lane: bool
     monkeypatch.setattr(server, "all_tools", lambda: TOOLS)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
-            endpoint: Any = Quiet()
-            nursery.start_soon(server.serve, endpoint, CALLER, api.Open(cwd="/"), wire)
+            begin(nursery, wire)
             hello = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
             await wire.say("initialize", "hello", **hello)
             assert (await wire.hear())["result"]["protocolVersion"] == version
