@@ -5,8 +5,10 @@ import signal
 from typing import Any
 
 import pytest
-from tests.mcp.stdio import Stdio, daemon_pid
+from tests.mcp.stdio import Stdio, daemon_pid, run
+from tests.mcp.test_clients import driven, interpreter
 
+__all__ = ["interpreter"]
 LONG_MS = 50_000
 AGENT = {
     "pty_run", "pty_exec", "pty_wait_for", "pty_screen", "pty_send_keys", "pty_read_lines", "pty_search", "pty_history",
@@ -117,3 +119,31 @@ def test_with_the_short_list_nothing_needs_an_owner(daemon: None) -> None:
         assert [one["session_id"] for one in call(client, "pty_list")["sessions"]] == [session]
         assert "owner is required" in strict.call("pty_spawn", command="cat")["content"][0]["text"]
         assert strict.call("pty_screen", session_id=session)["isError"] is True
+
+
+@pytest.mark.timeout(900)  # the first call may have to install a client
+def test_wish12_official_clients_accept_every_answer_by_its_schema(daemon: None, interpreter: str) -> None:
+    there = {"session_id": run("new", "-d", "--", "bash")}
+    calls = [
+        ("pty_wait_for", {**there, "command_done": True}),
+        ("pty_run", {**there, "command": "seq 1 30; false"}),
+        ("pty_run", {"command": "true", "timeout_ms": "20000"}),
+        ("pty_exec", {"command": ["seq", "1", "3000"], "max_output_bytes": 500}),
+        ("pty_wait_for", {**there, "pattern": "never", "idle_ms": 10}),
+        ("pty_screen", {**there, "scrollback_lines": 50}),
+        ("pty_send_keys", {**there, "keys": ["C-l"], "screen": True}),
+        ("pty_read_lines", there),
+        ("pty_search", {**there, "pattern": "^2.$", "regex": True, "context_lines": 1}),
+        ("pty_history", there),
+        ("pty_history", {**there, "number": 1}),
+        ("pty_history", {**there, "number": 99}),
+    ]
+    seen = driven(interpreter, "drive.py", [{"name": name, "arguments": given} for name, given in calls])
+    # The client has checked each structured answer by its tool's schema.
+    for (name, _), result in zip(calls[:-1], seen["results"][:-1], strict=True):
+        assert not result.get("isError"), (name, result)
+        assert result["structuredContent"], name
+        assert result["content"][0]["text"], name
+    assert seen["results"][1]["structuredContent"]["exit_code"] == 1
+    assert [one["text"] for one in seen["results"][8]["structuredContent"]["matches"]] == [*map(str, range(20, 30))]
+    assert seen["results"][-1]["isError"] is True
