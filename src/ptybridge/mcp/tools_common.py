@@ -86,11 +86,12 @@ def answer(text: str, values: msgspec.Struct) -> Answer:
     return Answer(text, msgspec.to_builtins(values))
 
 
-def onward(info: session.SessionInfo, owner_needed: str | None, offset: int) -> str:
-    """Return how to go on with a program that runs on."""
+def onward(info: session.SessionInfo, owner_needed: str | None, offset: int, *, marked: bool) -> str:
+    """Return how to go on with a command that runs on. `marked`: its shell tells when it is done."""
     about = f'"session_id": "{info.session_id}"' + (f', "owner": "{owner_needed}"' if owner_needed else "")
+    until = '"command_done": true' if marked else '"idle_ms": 2000'
     return (
-        f'It goes on. To wait on: pty_wait_for {{{about}, "command_done": true}}; '
+        f"It goes on. To wait on: pty_wait_for {{{about}, {until}}}; "
         f'to read on: pty_read_at {{{about}, "offset": {offset}}}; '
         f'to interrupt it: pty_send_keys {{{about}, "keys": ["ctrl-c"]}}.'
     )

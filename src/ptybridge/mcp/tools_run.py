@@ -152,7 +152,7 @@ async def _answer(ctx: Context, info: session.SessionInfo, ran: api.Ran, *, is_n
             f"{ran.truncated.omitted_bytes} between them are left out (pty_read_lines, pty_search)."
         )
     if ran.reason in {"timeout", "needs_input", "gap"}:
-        parts.append(_waiting(ran) + onward(info, owner, ran.next_offset))
+        parts.append(_waiting(ran) + onward(info, owner, ran.next_offset, marked=ran.via == "marks"))
     parts.append(drawn(picture) if picture else shown(ran.output, "output of the command"))
     return answer("\n".join(parts), values)
 
@@ -180,7 +180,7 @@ def _waiting(ran: api.Ran) -> str:
         return ""
     lines = [line for line in ran.output.split("\n") if line.strip()]
     asked = f"The last line is {printable(lines[-1], 200)!r}. " if lines else ""
-    return asked + "Answer with pty_write. "
+    return asked + "Answer with pty_write; a secret with pty_send_secret, which asks a person for it. "
 
 
 TOOLS: Final = (

@@ -155,6 +155,15 @@ async def test_a_session_of_ones_own_choice_is_busy_or_waited_for(client: Client
     assert (after["session_id"], after["output"].strip()) == (session, "x")
 
 
+async def test_a_shell_without_marks_is_waited_for_otherwise(client: Client) -> None:
+    session = await client.spawn("exec bash --norc")
+    answer, ran = await run(client, "echo begun; sleep 300", session_id=session, owner="me", timeout_ms=3000, wait=True)
+    assert ran["reason"] == "timeout"
+    assert "idle_ms" in answer.text
+    assert "command_done" not in answer.text
+    assert '"owner": "me"' in answer.text
+
+
 async def test_owners_and_limits_hold_as_for_pty_spawn(connect: Connect) -> None:
     one, other = connect(MAX_SESSIONS="1"), connect()
     _, ran = await run(one, "true")
