@@ -28,6 +28,7 @@ SESSION: dict[str, Any] = {
     "running_command": None,
     "log_dir": None,
     "workspace": None,
+    "recovered_at_ms": None,
     "lease": None,
 }  # fmt: skip
 

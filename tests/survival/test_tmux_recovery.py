@@ -1,11 +1,9 @@
 """Sessions in tmux whose daemon is gone are found again: real daemons, each with a socket of its own."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,57 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.survival.tmux_node import PATIENCE_SECONDS, Node
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-PATIENCE_SECONDS = 30
-
-
-class Node:
-    """A daemon without a keeper, as `ptybridge mcp --isolated` has one."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        home = directory / name
-        self.env = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("PTYBRIDGE_", "XDG_"))},
-            "PTYBRIDGE_SOCKET": str(home / "s"),
-            "PTYBRIDGE_STATE_DIR": str(home),
-            "PTYBRIDGE_RUNTIME_DIR": str(home),
-            "PTYBRIDGE_TMUX_DIR": str(directory / "t"),
-            "PTYBRIDGE_CONFIG": str(home / "none.toml"),
-            "PTYBRIDGE_DAEMON_AUTOSTART": "false",
-        }
-        home.mkdir(mode=0o700)
-        (home / "none.toml").touch()
-        command = [sys.executable, "-m", "ptybridge", "serve", "--no-keeper"]
-        self.process = subprocess.Popen(
-            command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.call("node.info", False) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def call(self, operation: str, check: bool = True, /, **params: object) -> Any:
-        command = [sys.executable, "-m", "ptybridge", "call", operation]
-        command += [f"{key}:={json.dumps(value)}" for key, value in params.items()]
-        done = subprocess.run(
-            command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_SECONDS, check=False
-        )
-        if done.returncode:
-            assert not check, done.stderr
-            return None
-        return json.loads(done.stdout)
-
-    def create(self, name: str, **more: object) -> Any:
-        return self.call("session.create", True, command=["cat"], backend="tmux", name=name, owner="me", **more)
-
-    def text(self, session_id: str, condition: str) -> str:
-        self.call("session.wait", session_id=session_id, until=[{"pattern": condition}], timeout_ms=30_000)
-        return str(self.call("session.read", session_id=session_id, offset=0)["data"])
-
-    def end(self, number: int) -> None:
-        self.process.send_signal(number)
-        self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture

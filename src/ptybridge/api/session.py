@@ -124,6 +124,7 @@ class SessionInfo(Result):
     current_cwd: str | None = None
     running_command: str | None = None
     workspace: str | None = None
+    recovered_at_ms: int | None = None
     lease: LeaseInfo | None = None
     log_dir: str | None = None
 

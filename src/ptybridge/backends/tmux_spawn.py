@@ -120,11 +120,11 @@ class TmuxServer:
             raise Unavailable("tmux sessions are not served yet")
         await link.open(create=create)
         await self._nursery.start(link.run)
-        # A server that is about to end takes commands, but nobody can be in its session any more.
+        # A server that is about to end still takes commands, but nobody can be in its session any more.
         with contextlib.suppress(TmuxError):
-            if await link.ask("display-message -p '#{session_name}'") == [CONTROL_SESSION]:
-                self._link = link
-                return link
+            await link.ask("display-message -p ready")
+            self._link = link
+            return link
         await link.close()
         raise LinkLost
 

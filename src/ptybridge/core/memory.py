@@ -71,6 +71,7 @@ class Record(msgspec.Struct, kw_only=True):
     workspace: str | None = None
     lease: SavedLease | None = None
     capacity: int | None = None
+    recovered_at_ms: int | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
 

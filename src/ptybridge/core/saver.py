@@ -136,6 +136,7 @@ class Saver:
                 tags=labels.tags,
                 access=labels.access,
                 capacity=session.log.ring.capacity,
+                recovered_at_ms=session.recovered_at_ms,
                 overflow=limits.overflow,
                 idle_timeout=limits.idle_timeout,
                 max_runtime=limits.max_runtime,
@@ -182,6 +183,7 @@ def restore_into(session: "Session", remembered: Remembered) -> None:
     session.exit_reason = record.exit_reason
     session.exited_at_ms = record.exited_at_ms
     session.title = record.title
+    session.recovered_at_ms = record.recovered_at_ms
     session.lease = Lease(session.lease.presence, record.lease)
     session.input.accepted_bytes = record.accepted_bytes
     session.positions = dict(remembered.positions)

@@ -129,6 +129,7 @@ class Session:
         self.signalled: int | None = None
         self.output_closed = False
         self.title = ""
+        self.recovered_at_ms: int | None = None  # when it was taken over from a daemon that was gone
         self.waiting_for_input = False
         self.exited = trio.Event()
         self.sizes = SizeHistory()

@@ -15,7 +15,8 @@ from ptybridge.backends.tmux import Place, TmuxChild
 from ptybridge.backends.tmux_spawn import TmuxServer, check_directory, group_name, prepare_directory
 from ptybridge.core import procinfo
 from ptybridge.core.child import Child, ChildSpec
-from ptybridge.core.memory import RECORD, Remembered, recall
+from ptybridge.core.eventlog import now_ms
+from ptybridge.core.memory import RECORD, Record, Remembered, recall
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.transcript import Transcript
@@ -234,6 +235,9 @@ class TmuxSessions:
             if not await self.index.claim(group, self._holder, self._home):
                 await self._release(found)
                 raise Conflict("another daemon has just recovered it", retryable=True)
+            now = now_ms()
+            for _, remembered, _, _ in found:
+                remembered.record = _detached(remembered.record, now)
             sessions = [await self._take_up(*one) for one in found]
         return _group_key(first), sessions
 
@@ -285,7 +289,9 @@ class TmuxSessions:
         row.reserved_end += _BLOCK_BYTES
         self._keep(child, row)
         self.index.put(row)
-        return await self._sessions().restore(child, transcript, remembered)
+        session = await self._sessions().restore(child, transcript, remembered)
+        session.saver.record()
+        return session
 
 
 def _read(row: Row) -> tuple[Remembered, Place]:
@@ -300,6 +306,14 @@ def _read(row: Row) -> tuple[Remembered, Place]:
     # The terminal has its size, and nothing of the log before is left that would need another one.
     remembered.record = msgspec.structs.replace(record, first_size=size, sizes=[], first_resize=0, viewers=0)
     return remembered, place
+
+
+def _detached(record: Record, now: int) -> Record:
+    """Return the record of a session that another daemon has recovered: nobody holds its lease any more."""
+    lease = record.lease
+    if lease is not None and lease.holder is not None:
+        lease = msgspec.structs.replace(lease, holder=None, detached_at_ms=now)
+    return msgspec.structs.replace(record, lease=lease, recovered_at_ms=now)
 
 
 def _capacity(row: Row) -> int:

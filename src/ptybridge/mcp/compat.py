@@ -6,6 +6,7 @@ from ptybridge.mcp import (
     compat_admin,
     compat_lease,
     compat_read,
+    compat_recover,
     compat_spawn,
     compat_status,
     compat_until,
@@ -15,6 +16,7 @@ from ptybridge.mcp.toolset import Tool
 
 TOOLS: Final[tuple[Tool, ...]] = (
     *compat_spawn.TOOLS,
+    *compat_recover.TOOLS,
     *compat_lease.TOOLS,
     *compat_read.TOOLS,
     *compat_until.TOOLS,

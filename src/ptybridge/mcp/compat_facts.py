@@ -132,8 +132,8 @@ def _known(info: api.SessionInfo) -> dict[str, object]:
         "tag": info.tags[0] if info.tags else None,
         "owner": info.owner,
         "tmux_workspace": info.workspace,
-        "recovered": False,
-        "recovered_at": None,
+        "recovered": info.recovered_at_ms is not None,
+        "recovered_at": stamp(info.recovered_at_ms),
         "separate_streams": info.backend == "pipes",
         "created_at": stamp(info.created_at_ms),
     }

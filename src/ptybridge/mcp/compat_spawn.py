@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ptybridge.api import session as api
-from ptybridge.errors import LimitReached, SessionNotFound
+from ptybridge.errors import InvalidParams, LimitReached, SessionNotFound
 from ptybridge.mcp.compat_common import (
     Arguments,
     Milliseconds,
@@ -19,7 +19,7 @@ from ptybridge.mcp.compat_facts import Spawned, Status, spawned, status
 from ptybridge.mcp.connection import resolved
 from ptybridge.mcp.settings import RingBytes, Seconds, ring_bytes
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
-from ptybridge.model import Cols, Rows
+from ptybridge.model import Backend, Cols, Rows
 
 Limit = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 
@@ -55,8 +55,12 @@ class Spawn(Arguments, kw_only=True):
     input_rate_bps: Annotated[Limit | None, msgspec.Meta(description="refuse input beyond so many bytes a second")] = (
         None
     )
+    backend: Annotated[
+        Literal["subprocess", "tmux"] | None,
+        msgspec.Meta(description="tmux: the session can be found again with pty_recover even when its daemon is gone"),
+    ] = None
     tmux_workspace: Annotated[
-        Name | None, msgspec.Meta(description="sessions of one workspace are handed over together")
+        Name | None, msgspec.Meta(description="sessions of one workspace are handed over and recovered together")
     ] = None
     read_timeout_ms: Annotated[
         Milliseconds | None, msgspec.Meta(description="how long pty_read waits for output (default 300)")
@@ -116,7 +120,7 @@ def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
     return {
         # Not a login shell: the user's profile has its say where it belongs, in the client's environment.
         "command": ["bash", "-c", params.command],
-        "backend": "pipes" if params.separate_streams else "pty",
+        "backend": _backend(params, settings.backend),
         "cwd": here.directory(params.cwd, params.command, ctx.cwd, ctx.environ.get("HOME")),
         "env": {name: value or "" for name, value in (params.env or {}).items()},
         "caller_env": ctx.environ,
@@ -138,6 +142,14 @@ def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
         if settings.session_log_dir
         else None,
     }
+
+
+def _backend(params: Spawn, default: str) -> Backend:
+    if params.separate_streams:
+        if params.backend == "tmux":
+            raise InvalidParams("separate_streams has no terminal, and tmux has nothing else", hint="choose one")
+        return "pipes"
+    return "tmux" if (params.backend or default) == "tmux" else "pty"
 
 
 async def resume(ctx: Context, params: Resume) -> Answer:

@@ -116,6 +116,7 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         current_cwd=commands.cwd,
         running_command=commands.running.command if commands.running is not None else None,
         workspace=labels.workspace,
+        recovered_at_ms=session.recovered_at_ms,
         lease=lease_info(sessions, session),
     )
 

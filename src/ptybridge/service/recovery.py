@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ptybridge.api import recovery as api
-from ptybridge.core.eventlog import now_ms
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.model import Caller
@@ -44,7 +43,7 @@ class RecoveryService:
         return api.Recovered(
             session=info(self._sessions, found[0]),
             already_live=False,
-            recovered_at_ms=now_ms(),
+            recovered_at_ms=found[0].recovered_at_ms,
             recovery_group_key=key,
             recovery_group_session_ids=sorted(one.session_id for one in found),
         )
