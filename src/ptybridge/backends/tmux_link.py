@@ -9,6 +9,8 @@ because a client is sent the output of its own session's panes only. The server 
 import contextlib
 import logging
 import os
+import re
+import resource
 import shutil
 import subprocess
 from collections import deque
@@ -18,11 +20,13 @@ from typing import Final, Protocol
 
 import trio
 
+from ptybridge.backends import nofile
 from ptybridge.backends.tmux_protocol import Notice, Output, Parser, Reply
 from ptybridge.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+OLDEST_VERSION: Final = (3, 2)
 CONTROL_SESSION: Final = "ptybridge"
 _READ_BYTES: Final = 1 << 16
 # tmux answers in milliseconds; only a stopped or hung one takes longer.
@@ -73,6 +77,25 @@ def find_tmux() -> str:
     return path
 
 
+async def check_version(path: str) -> None:
+    """Raise `Unavailable` when that tmux is older than those this is made for."""
+    try:
+        said = (await trio.run_process([path, "-V"], capture_stdout=True)).stdout.decode(errors="replace").strip()
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise Unavailable(f"tmux cannot be started: {exc}", hint=_INSTALL) from exc
+    found = re.search(r"(\d+)\.(\d+)", said)
+    # A development version ("tmux master") tells no number, and is newer.
+    if found is not None and (int(found[1]), int(found[2])) < OLDEST_VERSION:
+        raise Unavailable(f"{path} is {said}, which is too old", hint=_INSTALL)
+
+
+def limited(command: list[str]) -> list[str]:
+    """Return the command with the limit on descriptors of our own start; tmux tries all that it may have."""
+    soft = nofile.inherited()[0]
+    limit = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
+    return ["/bin/sh", "-c", 'ulimit -Sn "$0" && exec "$@"', limit, *command]
+
+
 def tmux_environment() -> dict[str, str]:
     """Return what the server gets of our environment: programs in it get their own from elsewhere."""
     kept = {name: value for name in ("PATH", "HOME", "USER") if (value := os.environ.get(name))}
@@ -102,7 +125,10 @@ class Link:
 
     async def open(self, *, create: bool) -> None:
         """Start the client: on the running server, or (`create`) with a new one. Raises `Unavailable`."""
-        command = [find_tmux(), "-u", "-S", str(self.socket), "-f", os.devnull, "-C"]
+        program = find_tmux()
+        if create:
+            await check_version(program)
+        command = [program, "-u", "-S", str(self.socket), "-f", os.devnull, "-C"]
         if create:
             command += ["start-server"]
             for option in _OPTIONS:
@@ -114,7 +140,7 @@ class Link:
         self.placeholder = create
         try:
             self._process = await trio.lowlevel.open_process(
-                command,
+                limited(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
