@@ -56,6 +56,8 @@ def served(tmp_path: Path, runtime_dir: Path) -> Iterator[Served]:
     served = Served(tmp_path, runtime_dir)
     yield served
     served.cli("stop")
+    # Shown when the test has failed.
+    print((tmp_path / "state/ptybridge/daemon.log").read_text())
 
 
 @pytest.fixture
@@ -176,6 +178,9 @@ def test_the_shell(served: Served, source: Path) -> None:
     assert served.cli("file", "mv", "w", "m/n/w").returncode == 0
     assert served.cli("file", "cp", "-r", "m", "m2").returncode == 0
     assert (home / "m2/n/w").read_bytes() == b"one\ntwo\n"
+    found = served.cli("file", "find", "-e", "^tw", "m")
+    assert (found.returncode, found.stdout) == (0, f"{home}/m/n/w:2:two\n".encode())
+    assert served.cli("file", "find", "-g", "none").returncode == 1
     assert served.cli("file", "rm", "m").returncode == 5
     assert json.loads(served.cli("file", "rm", "-r", "m", "m2", "--json").stdout) == {"deleted": 6}
     assert served.cli("file", "rm", "m").returncode == 3

@@ -238,6 +238,54 @@ class FileDetails(FileEntry):
     sha256: str | None = None
 
 
+class SearchFiles(_At):
+    """Find files below a directory: by name, by a line they hold, or both.
+
+    `glob` is for the name alone or, with a slash in it, for the path below `path`; `**` stands for any directories.
+    `pattern` is a regular expression (RE2) for single lines of text; files with NUL bytes in their beginning are
+    skipped. `max_results` counts matching lines, without `pattern` entries. `ignore` keeps to `.gitignore` files
+    and leaves `.git` out; `hidden` adds names that begin with a dot. Links are found and not followed.
+    """
+
+    glob: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    pattern: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    ignore_case: bool = False
+    context_lines: Annotated[int, msgspec.Meta(ge=0, le=20)] = 0
+    max_results: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    max_depth: Annotated[int, msgspec.Meta(ge=1, le=500)] | None = None
+    hidden: bool = False
+    ignore: bool = True
+
+
+class MatchingLine(Result):
+    """A line that matches, its number from 1, and its neighbours. Lines beyond 64 KiB count as several."""
+
+    number: int
+    text: str
+    before: list[str]
+    after: list[str]
+
+
+class FileMatch(Result):
+    """A file that fits, and which of its lines match."""
+
+    entry: FileEntry
+    lines: list[MatchingLine]
+
+
+class FileMatches(Result):
+    """What was found, in the order of the paths. `truncated`: there is more than `max_results`.
+
+    `searched_files` were read; `skipped` are binary, not readable, or kept from the caller.
+    """
+
+    path: str
+    matches: list[FileMatch]
+    truncated: bool
+    searched_files: int
+    skipped: int
+
+
 LIST: Final = declare(
     "file.list",
     ListFiles,
@@ -267,6 +315,16 @@ INFO: Final = declare(
     since="0.1",
     errors=_PATH_ERRORS,
     http="GET /v1/files/info",
+)
+SEARCH: Final = declare(
+    "file.search",
+    SearchFiles,
+    FileMatches,
+    scope="file:read",
+    effect=Effect.READS,
+    since="0.1",
+    errors=_PATH_ERRORS,
+    http="GET /v1/files/search",
 )
 WRITE: Final = declare(
     "file.write",

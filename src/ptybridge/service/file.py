@@ -9,7 +9,10 @@ import trio
 from ptybridge.api import file as api
 from ptybridge.core.files import copying, reading, trees, writing
 from ptybridge.core.files.facts import etag_of, readable_name
+from ptybridge.core.files.globs import glob
 from ptybridge.core.files.places import Places
+from ptybridge.core.files.search import Search, Wanted
+from ptybridge.core.matching import finder
 from ptybridge.model import Caller
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.terminal import decode, encode
@@ -96,6 +99,37 @@ class FileService:
             with self._places.at(caller, params.path, params.cwd, follow=params.follow) as place:
                 found = reading.info(place, checksum=params.checksum is not None, check=still_wanted)
                 return msgspec.convert(found, api.FileDetails, from_attributes=True)
+
+        return await self._threads.run(work)
+
+    @handles(api.SEARCH)
+    async def search(self, caller: Caller, params: api.SearchFiles) -> api.FileMatches:
+        """Find files."""
+
+        def work() -> api.FileMatches:
+            name = None if params.glob is None else glob(params.glob, ignore_case=params.ignore_case)
+            line = None
+            if params.pattern is not None:
+                line = finder(params.pattern, regex=True, ignore_case=params.ignore_case)
+            wanted = Wanted(
+                name=name,
+                line=line,
+                context=params.context_lines,
+                limit=params.max_results,
+                depth=params.max_depth,
+                hidden=params.hidden,
+                ignore=params.ignore,
+            )
+            search = Search(wanted, still_wanted)
+            with self._places.at(caller, params.path, params.cwd) as place:
+                search.run(place)
+                return api.FileMatches(
+                    path=_shown(place.path),
+                    matches=[msgspec.convert(one, api.FileMatch, from_attributes=True) for one in search.found],
+                    truncated=search.truncated,
+                    searched_files=search.searched,
+                    skipped=search.skipped,
+                )
 
         return await self._threads.run(work)
 

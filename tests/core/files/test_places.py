@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ptybridge.core.files import copying, openat, reading, trees, writing
 from ptybridge.core.files.places import Places, Rules
+from ptybridge.core.files.search import Search, Wanted
+from ptybridge.core.matching import finder
 from ptybridge.errors import FileNotFound, InvalidParams, NotADirectory, NotAFile, OutsideRoots, PtybridgeError
 from ptybridge.model import Caller
 
@@ -161,6 +163,18 @@ def test_s30_files_of_several_names_are_refused_where_asked(root: Path) -> None:
     assert read(strict, USER, root / "hard") == "outside"
     with pytest.raises(OutsideRoots, match="hard links"):
         read(strict, AGENT, root / "hard")
+
+
+def test_s30_a_search_passes_over_what_is_kept_from_the_caller(places: Places, root: Path) -> None:
+    (root / ".env").write_text("inside")
+    (root / "out").symlink_to(root.parent)
+    line = finder("inside|outside", regex=True, ignore_case=False)
+    wanted = Wanted(name=None, line=line, context=0, limit=100, depth=None, hidden=True, ignore=False)
+    for caller, names, skipped in [(USER, [".env", "f"], 0), (AGENT, ["f"], 1)]:
+        search = Search(wanted, go_on)
+        with places.at(caller, str(root)) as place:
+            search.run(place)
+        assert ([one.entry.name for one in search.found], search.skipped) == (names, skipped)
 
 
 # -- races ---------------------------------------------------------------------------------------------------
