@@ -63,7 +63,9 @@ def prepare_directory(path: Path) -> Path:
     """Make a directory that is ours alone, for sockets. Raises `UnsafePath`."""
     check_directory(path)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The mode is for the last part only, and the one above it is the user's directory of sockets.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise UnsafePath(f"{path} is not a directory of yours", hint=_ANOTHER)
