@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -63,6 +64,41 @@ def test_what_is_allowed_gives_a_token_for_this_command_once(made: Approvals, co
     redeem(confirmations, token.token)
     with pytest.raises(ConfirmationRejected):
         redeem(confirmations, token.token)
+
+
+def test_the_token_is_good_where_it_was_asked_for(made: Approvals) -> None:
+    place = Action(operation="session.write", command=SECRET, principal="me", profile="mcp", cwd="/a")
+    one = made.request(place, ASK, session_id="s1")
+    made.decide(one.approval_id, allow=True, by="you")
+    token = made.fetch(one)
+    assert token is not None
+    for elsewhere, session_id in ((place, None), (place, "s2"), (msgspec.structs.replace(place, cwd="/b"), "s1")):
+        with pytest.raises(ConfirmationRejected, match="session s1, the directory /a") as caught:
+            made.redeem(token.token, elsewhere, session_id)
+        assert caught.value.data == {"reason": "place"}
+    made.redeem(token.token, place, "s1")
+    with pytest.raises(ConfirmationRejected):
+        made.redeem(token.token, place, "s1")
+
+
+def test_no_token_but_that_of_an_approval_is_good(made: Approvals, confirmations: Confirmations) -> None:
+    place = Action(operation="session.create", command=SECRET, principal="me")
+    own = confirmations.issue(SECRET, "because", principal="me", ttl=60)
+    with pytest.raises(ConfirmationRejected):
+        made.redeem(own.token, place, None)
+
+
+def test_a_question_is_found_by_its_asker_and_command_and_gets_the_reason_why(made: Approvals) -> None:
+    one = ask(made, owner="me", cwd="/a")
+    vague = Action(operation="policy.confirm", command=SECRET, principal="me", profile="mcp")
+    assert made.find(vague, "the disk is full") is one
+    assert one.justification == "the disk is full"
+    assert made.find(msgspec.structs.replace(vague, principal="you")) is None
+    assert made.find(msgspec.structs.replace(vague, profile=None)) is None
+    assert made.find(msgspec.structs.replace(vague, command="ls")) is None
+    made.fetch(made.decide(one.approval_id, allow=True, by="you"))
+    assert made.find(vague) is None
+    assert one.justification is None
 
 
 def redeem(confirmations: Confirmations, token: str, **fields: Any) -> None:

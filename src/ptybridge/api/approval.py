@@ -16,7 +16,8 @@ State = Literal["pending", "allowed", "denied", "expired"]
 class ApprovalInfo(Result):
     """One question: who wants to do what, since when, and how it ended.
 
-    `command` is the text, while the question is open and for people only: null for AI agents and after the decision.
+    `command` is the text, and `justification` what the asker says for it, while the question is open and for people
+    only: null for AI agents and after the decision.
     `session_id` is the session whose input it would be. `reason` is what was said with the decision.
     """
 
@@ -24,6 +25,7 @@ class ApprovalInfo(Result):
     state: State
     operation: str
     command: str | None
+    justification: str | None
     rule: str
     matches: list[DangerMatch]
     principal: str
@@ -75,8 +77,8 @@ class WaitApproval(Params):
 class ApprovalAnswer(Result):
     """Why the wait ended: the answer, `expired` when nobody gave one, or `timeout` when there is none yet.
 
-    `confirm_token` is there for the asker of what was allowed: good once, for the same command, owner and access level,
-    until `token_expires_at_ms`. `message` is what was said with the decision.
+    `confirm_token` is there for the asker of what was allowed: good once, for the same command, owner, access level and
+    place (directory, or session for input), until `token_expires_at_ms`. `message` is what was said with the decision.
     """
 
     approval_id: str

@@ -117,6 +117,8 @@ def _lines(one: ApprovalInfo) -> Iterator[str]:
     yield f"{INDENT}{who}{named}, {printable(one.principal)}, wants {printable(one.operation)}" + _where(one)
     for line in (one.command or "").splitlines() or [""]:
         yield f"{INDENT}{output.style('│', 'dim')} {output.style(printable(line, 20_000), 'bold')}"
+    if one.justification:
+        yield f"{INDENT}it says: {printable(one.justification, 4096)}"
     for match in one.matches:
         yield f"{INDENT}{output.style(f'{match.rule}: {printable(match.reason)}', 'yellow')}"
     if not one.matches:

@@ -19,7 +19,7 @@ from ptybridge.core.damage import Match
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.policy import Action, Decision
 from ptybridge.core.sessions import ID_ALPHABET
-from ptybridge.errors import ApprovalNotFound, Conflict, Denied, LimitReached
+from ptybridge.errors import ApprovalNotFound, ConfirmationRejected, Conflict, Denied, LimitReached
 from ptybridge.model import ApprovalDecided, ApprovalRequested
 
 audit = logging.getLogger("ptybridge.audit")
@@ -37,7 +37,7 @@ State = Literal["pending", "allowed", "denied", "expired"]
 
 
 class Approval(msgspec.Struct, kw_only=True, eq=False):
-    """One question. `command` is emptied by the decision; `token` is there when it was allowed."""
+    """One question. `command` and `justification` are emptied by the decision; `token` is there when it was allowed."""
 
     approval_id: str
     action: Action
@@ -51,6 +51,8 @@ class Approval(msgspec.Struct, kw_only=True, eq=False):
     expires_at_ms: int
     deadline: float
     digest: bytes
+    asked: bytes
+    justification: str | None = None
     state: State = "pending"
     reason: str | None = None
     decided_by: str | None = None
@@ -85,16 +87,19 @@ class Approvals:
         client_id: str | None = None,
         connection_id: str | None = None,
         session_id: str | None = None,
+        justification: str | None = None,
     ) -> Approval:
         """Ask whether `action` may be done; return the question, which may be an earlier one about the same.
 
-        Raises `LimitReached` while too many are open, and `Denied` for a command too long for anybody to read.
+        A later `justification` is added. Raises `LimitReached` while too many are open, and `Denied` for a command
+        too long for anybody to read.
         """
         self._expire()
         command = command_text(action.command)
         digest = _digest(action, command, session_id)
         same = next((one for one in self._by_id.values() if one.digest == digest and self._holds(one)), None)
         if same is not None:
+            self._justify(same, justification)
             return same
         if len(command) > MAX_COMMAND_CHARS:
             raise Denied(
@@ -119,10 +124,21 @@ class Approvals:
             expires_at_ms=asked + int(self._ttl * 1000),
             deadline=self._clock() + self._ttl,
             digest=digest,
+            asked=_asked(action, command),
         )
         self._by_id[one.approval_id] = one
+        self._justify(one, justification)
         self._tell(one)
         return one
+
+    def find(self, action: Action, justification: str | None = None) -> Approval | None:
+        """Return the newest question of this asker about this command, wherever it would run, if it still holds."""
+        self._expire()
+        asked = _asked(action, command_text(action.command))
+        same = next((one for one in reversed(self._by_id.values()) if one.asked == asked and self._holds(one)), None)
+        if same is not None:
+            self._justify(same, justification)
+        return same
 
     def pending(self) -> list[Approval]:
         """Return the open questions, oldest first."""
@@ -176,6 +192,20 @@ class Approvals:
             one.fetched = True
         return one.token
 
+    def redeem(self, token: str, action: Action, session_id: str | None) -> None:
+        """Use a token up. Raises `ConfirmationRejected`, also where it would run in another place than asked for."""
+        one = next((one for one in self._by_id.values() if one.token is not None and one.token.token == token), None)
+        if one is None:
+            raise ConfirmationRejected("the confirm token does not fit: no approval has given it", reason="unknown")
+        if (one.action.cwd, one.session_id) != (action.cwd, session_id):
+            where = f"the directory {one.action.cwd or 'the daemon chooses'}"
+            where = f"session {one.session_id}, {where}" if one.session_id else where
+            raise ConfirmationRejected(f"the confirm token does not fit: it was allowed in {where}", reason="place")
+        self._confirmations.redeem(
+            token, action.command, principal=action.principal, owner=action.owner, access=action.access
+        )
+        one.fetched = True
+
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _holds(self, one: Approval) -> bool:
@@ -184,6 +214,10 @@ class Approvals:
             self._clock() < one.deadline and (one.state == "denied" or (one.state == "allowed" and not one.fetched))
         )
 
+    def _justify(self, one: Approval, justification: str | None) -> None:
+        if justification and one.state == "pending":
+            one.justification = justification
+
     def _expire(self) -> None:
         for one in list(self._by_id.values()):
             if one.state == "pending" and one.deadline <= self._clock():
@@ -191,7 +225,7 @@ class Approvals:
 
     def _end(self, one: Approval, state: State, by: str | None, reason: str | None) -> None:
         one.state, one.decided_by, one.reason, one.decided_at_ms = state, by, reason, now_ms()
-        one.command = ""
+        one.command, one.justification = "", None
         one.decided.set()
         self._tell(one)
         decided = [each for each in self._by_id.values() if each.state != "pending"]
@@ -234,5 +268,15 @@ class Approvals:
 
 
 def _digest(action: Action, command: str, session_id: str | None) -> bytes:
-    parts = (action.operation, command, action.principal, action.profile, action.owner, action.access, action.cwd)
-    return hashlib.sha256(repr((parts, session_id)).encode("utf-8", "surrogatepass")).digest()
+    """Return what makes two questions the same: who wants to run what, for whom and where."""
+    return _hash(_asked(action, command), action.owner, action.access, action.cwd, session_id)
+
+
+def _asked(action: Action, command: str) -> bytes:
+    """Return what two questions about the same command have in common."""
+    return _hash(command, action.principal, action.profile)
+
+
+def _hash(*parts: object) -> bytes:
+    # The command itself is forgotten with the decision.
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()

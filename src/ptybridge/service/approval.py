@@ -86,6 +86,7 @@ def _info(one: Approval, *, with_command: bool) -> api.ApprovalInfo:
         state=one.state,
         operation=one.action.operation,
         command=one.command if with_command and one.state == "pending" else None,
+        justification=one.justification if with_command and one.state == "pending" else None,
         rule=one.rule,
         matches=[DangerMatch(rule=match.rule, reason=match.reason) for match in one.matches],
         principal=one.action.principal,
