@@ -5,17 +5,20 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.errors import ConnectionLost
 from ptybridge.sdk.blocking import Connection, connect
-from ptybridge.sdk.transfer import download, upload
+from ptybridge.sdk.transfer import _Frames, download, upload
+from ptybridge.wire.attach import Ack, Finish, encode
 
 MANY = 48 << 20
 # Room for buffers, a window both ways and the noise of a Python process; far less than what is sent.
@@ -147,6 +150,23 @@ def test_a_large_file_is_streamed_with_flat_memory(served: Served, tmp_path: Pat
 @pytest.mark.soak
 def test_soak_five_gigabytes_are_streamed_with_flat_memory(served: Served, tmp_path: Path) -> None:
     stream_sparse(served, tmp_path, 5 << 30)
+
+
+class ClosingSocket(socket.socket):
+    """Its other end closes as soon as it has got something."""
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        super().sendall(data, flags)
+        self.shutdown(socket.SHUT_WR)
+
+
+def test_what_is_there_is_read_although_the_daemon_has_closed_after_the_last_acknowledgement() -> None:
+    ours, theirs = socket.socketpair()
+    with ClosingSocket(fileno=ours.detach()) as sock, theirs:
+        finish = Finish(size=1, sha256="x")
+        link = _Frames(sock, encode(finish))
+        link.send(encode(Ack(1)))
+        assert link.next() == finish
 
 
 def test_the_shell(served: Served, source: Path) -> None:

@@ -78,7 +78,9 @@ class _Frames:
         """Send a frame; when the daemon has ended the channel its reason is raised instead."""
         try:
             self._sock.sendall(head)
-            self._sock.sendall(payload)
+            # Even sending nothing fails when the daemon has closed, as it does after the last acknowledgement.
+            if payload:
+                self._sock.sendall(payload)
         except ConnectionError:
             while True:
                 self.next()  # raises
