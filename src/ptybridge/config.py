@@ -358,14 +358,15 @@ def _check_tables(tables: object, text: str, path: str, name: str) -> Iterable[t
             place = re.search(r" - at `\$\.(\w+)`$", str(exc))
             at = f"{path}:{table_line(text, name, number, place and place[1])}"
             raise ConfigInvalid(f"{at}: {name}{f'.{place[1]}' if place else ''}: {_plain(exc)}") from None
-        problem = _pattern_problem(made.command) if isinstance(made, PolicyRule) and made.command else ""
+        problem = pattern_problem(made.command) if isinstance(made, PolicyRule) and made.command else ""
         if problem:
             at = f"{path}:{table_line(text, name, number, 'command')}"
             raise ConfigInvalid(f"{at}: {name}.command: not a regular expression: {problem}")
         yield f"{name}.{number}", table, start
 
 
-def _pattern_problem(pattern: str) -> str:
+def pattern_problem(pattern: str) -> str:
+    """Return what is wrong with a regular expression, "" if nothing is."""
     import re2  # only when there is a pattern, for this module lies on the path of every command
 
     options = re2.Options()

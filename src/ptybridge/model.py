@@ -48,11 +48,25 @@ class ExitStatus(msgspec.Struct, frozen=True):
     signal: str | None = None
 
 
+class Caution(Value):
+    """What one client's settings say about dangerous commands, for the calls of its connection.
+
+    `confirm_ttl_ms`: how long a confirmation is good. `patterns`: regular expressions (RE2) that find what is
+    dangerous, in place of the judgement of the parse. `confirmed`: this call was confirmed in the client's own
+    way, which its settings allow ("legacy" mode).
+    """
+
+    confirm_ttl_ms: Milliseconds = 300_000
+    patterns: tuple[str, ...] | None = None
+    confirmed: bool = False
+
+
 class Caller(Value):
     """Who makes a call: the authenticated principal, what it may do, and which connection it came through.
 
     `client_id` is a name the client gave itself, never a proof. `connection_id` is ours and unique. `profile` says
     what kind of client it is: None for people and scripts, "mcp" for AI agents; sessions they make are labelled so.
+    `caution`: what the settings of its connection say about dangerous commands.
     """
 
     principal: str
@@ -61,6 +75,7 @@ class Caller(Value):
     client_id: str | None = None
     pid: int | None = None
     profile: str | None = None
+    caution: Caution = Caution()
 
 
 # -- events -------------------------------------------------------------------------------------------------

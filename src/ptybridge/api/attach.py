@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ptybridge.api.operation import ClientId, Params, Result, SessionId, declare_channel, declare_stream
-from ptybridge.errors import SessionNotFound
+from ptybridge.errors import Denied, SessionNotFound
 from ptybridge.model import Cols, Encoding, ExitReason, Mode, Offset, Rows, SizePolicy, Stream
 
 
@@ -116,6 +116,6 @@ ATTACH: Final = declare_channel(
     AttachedResult,
     scope="session:read",
     since="0.1",
-    errors=(SessionNotFound,),
+    errors=(SessionNotFound, Denied),
     http="GET /v1/sessions/{session_id}/attach",
 )

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from ptybridge.api.operation import ClientId, Effect, Params, Result, SessionId, declare
+from ptybridge.api.operation import ClientId, ConfirmToken, Effect, Params, Result, SessionId, declare
 from ptybridge.api.terminal import WRITE_ERRORS
 from ptybridge.errors import Busy, CommandNotFound, Conflict, SessionNotFound
 from ptybridge.model import Milliseconds, Offset
@@ -38,6 +38,7 @@ class RunCommand(Params):
     needs_input: bool = True
     via: Literal["auto", "marks", "markers"] = "auto"
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Ran(Result):

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from ptybridge.api.attach import ExitedEvent, OutputEvent, ResizedEvent
-from ptybridge.api.operation import ClientId, Effect, Params, Result, declare, declare_stream
+from ptybridge.api.operation import ClientId, ConfirmToken, Effect, Params, Result, declare, declare_stream
 from ptybridge.api.session import SPAWN_ERRORS, Label, Tags
 from ptybridge.api.terminal import WRITE_ERRORS
 from ptybridge.model import Cols, Encoding, Milliseconds, Rows
@@ -32,6 +32,7 @@ class _Program(Params):
     owner: Label | None = None
     tags: Tags = []
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Run(_Program):

@@ -46,6 +46,10 @@ SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description
 ClientId = Annotated[
     str, msgspec.Meta(min_length=1, max_length=128, description="a name for the caller; positions belong to it")
 ]
+# Given by `policy.confirm`; needed when a call is refused with `ConfirmationRequired`.
+ConfirmToken = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=128, description="confirms this dangerous command; from policy.confirm")
+]
 
 P = TypeVar("P", bound=Params)
 R = TypeVar("R", bound=msgspec.Struct)

@@ -6,6 +6,7 @@ import msgspec
 
 from ptybridge.api.operation import Effect, Params, Result, declare
 from ptybridge.config import Verdict
+from ptybridge.errors import Denied
 from ptybridge.model import Access
 
 Command = str | Annotated[list[str], msgspec.Meta(min_length=1)]
@@ -41,6 +42,32 @@ class Checked(Result):
     matches: list[DangerMatch]
 
 
+class Confirm(Params):
+    """Confirm a dangerous command: get the token with which it may be run once, as `confirm_token` of the call.
+
+    The token is good for this command (for input: for the whole line that Enter would run), for `owner` and `access`
+    if they are given, for this principal, and until it expires. `justification` says why the command must run; without
+    it there is no token, only what is dangerous. Neither is kept or logged.
+    """
+
+    command: Command
+    justification: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    operation: Annotated[str, msgspec.Meta(max_length=64)] = "session.create"
+    cwd: str | None = None
+    owner: str | None = None
+    access: Access | None = None
+
+
+class Confirmed(Result):
+    """What the rules say and, if that is "ask", the token, until when it is good, and what is dangerous."""
+
+    verdict: Verdict
+    rule: str
+    matches: list[DangerMatch]
+    confirm_token: str | None
+    expires_at_ms: int | None
+
+
 CHECK: Final = declare(
     "policy.check",
     Check,
@@ -49,4 +76,14 @@ CHECK: Final = declare(
     effect=Effect.READS,
     since="0.1",
     http="POST /v1/policy/check",
+)
+CONFIRM: Final = declare(
+    "policy.confirm",
+    Confirm,
+    Confirmed,
+    scope="policy:write",
+    effect=Effect.MUTATES,
+    since="0.1",
+    errors=(Denied,),
+    http="POST /v1/policy/confirm",
 )

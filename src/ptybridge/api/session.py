@@ -5,10 +5,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from ptybridge.api.lease import LeaseInfo
-from ptybridge.api.operation import ClientId, Done, Effect, Params, Result, SessionId, declare
+from ptybridge.api.operation import ClientId, ConfirmToken, Done, Effect, Params, Result, SessionId, declare
 from ptybridge.config import AbsolutePath
 from ptybridge.errors import (
     AttachmentNotFound,
+    ConfirmationRejected,
+    ConfirmationRequired,
     Conflict,
     Denied,
     LeaseHeld,
@@ -36,6 +38,8 @@ from ptybridge.model import (
 )
 
 SPAWN_ERRORS = (SpawnFailed, OutOfTerminals, OutOfDescriptors, NameTaken, LimitReached, Unavailable, UnsafePath)
+# What the policy may say to whoever starts something.
+POLICY_ERRORS = (Denied, ConfirmationRequired, ConfirmationRejected)
 # Below 64 KiB a ring holds less than one read of a pipe; above 1 GiB a session could exhaust the machine alone.
 OutputBytes = Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 30)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1 << 40, description="bytes per second")]
@@ -172,6 +176,7 @@ class Create(Params):
     keep_ms: Milliseconds | None = None
     workspace: Label | None = None
     log_dir: AbsolutePath | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class List(Params):
@@ -308,7 +313,7 @@ CREATE: Final = declare(
     scope="session:create",
     effect=M,
     since="0.1",
-    errors=SPAWN_ERRORS,
+    errors=(*SPAWN_ERRORS, *POLICY_ERRORS),
     http="POST /v1/sessions",
 )
 LIST: Final = declare(

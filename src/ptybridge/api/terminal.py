@@ -4,8 +4,10 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from ptybridge.api.operation import ClientId, Effect, Params, Result, SessionId, declare
+from ptybridge.api.operation import ClientId, ConfirmToken, Effect, Params, Result, SessionId, declare
 from ptybridge.errors import (
+    ConfirmationRejected,
+    ConfirmationRequired,
     Conflict,
     Denied,
     InputClosed,
@@ -27,6 +29,8 @@ WRITE_ERRORS = (
     InputFull,
     LineTooLong,
     RateLimited,
+    ConfirmationRequired,
+    ConfirmationRejected,
 )
 WaitReason = Literal["matched", "exited", "idle", "screen", "command_done", "needs_input", "timeout", "gap"]
 Pattern = str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
@@ -44,6 +48,7 @@ class Write(Params):
     encoding: Encoding = "text"
     eof: bool = False
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Written(Result):
@@ -58,6 +63,7 @@ class SendKeys(Params):
     session_id: SessionId
     keys: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1024)]
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Paste(Params):
@@ -66,6 +72,7 @@ class Paste(Params):
     session_id: SessionId
     text: str
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Read(Params):
@@ -187,6 +194,7 @@ class Prompt(Params):
     timeout_ms: Milliseconds | None = 10_000
     max_bytes: Annotated[int, msgspec.Meta(ge=1, le=16 << 20)] = 65536
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Prompted(Result):

@@ -42,7 +42,7 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     principal: str
-    command_digest: bytes
+    commanddigest: bytes
     owner: str | None
     access: Access | None
     expires_at: float
@@ -81,7 +81,7 @@ class Confirmations:
         one = Confirmation(
             token=token,
             principal=principal,
-            command_digest=_digest(command),
+            commanddigest=digest(command),
             owner=owner,
             access=access,
             expires_at=self._clock() + min(max(ttl, 0.0), MAX_TTL_SECONDS),
@@ -108,7 +108,7 @@ class Confirmations:
         elif one.expires_at <= self._clock():
             del self._open[token]
             problem = "expired"
-        elif one.command_digest != _digest(command):
+        elif one.commanddigest != digest(command):
             problem = "command"
         elif one.owner is not None and one.owner != owner:
             problem = "owner"
@@ -140,6 +140,7 @@ def command_text(command: str | Sequence[str]) -> str:
     return command.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _digest(command: str | Sequence[str]) -> bytes:
+def digest(command: str | Sequence[str]) -> bytes:
+    """Return what tells a command from others without telling what it is."""
     # The command itself may hold a secret, and may be large.
     return hashlib.sha256(command_text(command).encode("utf-8", "surrogatepass")).digest()

@@ -66,10 +66,10 @@ class InputQueue:
         async with self._turn:
             return await self._write_in_turn(data, eof)
 
-    async def write_made(self, make: Callable[[], Awaitable[bytes]]) -> int:
+    async def write_made(self, make: Callable[[], Awaitable[bytes]], *, eof: bool = False) -> int:
         """As `write`, of what `make` returns. It may wait; its place in the order is that of this call."""
         async with self._turn:
-            return await self._write_in_turn(await make(), eof=False)
+            return await self._write_in_turn(await make(), eof)
 
     async def _write_in_turn(self, data: bytes, eof: bool) -> int:
         self._check(len(data))

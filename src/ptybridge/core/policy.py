@@ -29,7 +29,8 @@ BUILT_IN: Final = (
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants to do. `command`: a text for a shell, or an argv; `cwd` and `home` as far as they are known.
 
-    `kind`: starting a program, sending input to one that runs, or anything else.
+    `kind`: starting a program, sending input to one that runs, or anything else. `dangers`: what is dangerous about it,
+    where that is not to be judged on the parse.
     """
 
     operation: str
@@ -42,6 +43,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     backend: str | None = None
     cwd: str | None = None
     home: str | None = None
+    dangers: tuple[Match, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -90,7 +92,10 @@ class _Judgement:
     def judge(self) -> tuple[Match, ...]:
         if not self._judged:
             action = self._action
-            self.matches = tuple(dangerous.judge(action.command, dangerous.Place(action.cwd, action.home)))
+            if action.dangers is not None:
+                self.matches = action.dangers
+            else:
+                self.matches = tuple(dangerous.judge(action.command, dangerous.Place(action.cwd, action.home)))
             self._judged = True
         return self.matches
 

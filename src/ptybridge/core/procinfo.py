@@ -103,6 +103,14 @@ def process_command(pid: int) -> list[str]:
     return [argument.decode(errors="replace") for argument in data.rstrip(b"\0").split(b"\0")] if data else []
 
 
+def process_cwd(pid: int) -> str | None:
+    """Return the process's directory, None if it is unknown."""
+    try:
+        return os.readlink(PROC / str(pid) / "cwd")
+    except OSError:
+        return None
+
+
 def processes() -> list[ProcessStat]:
     """Return all processes there are; [] without /proc. Takes about 15 µs per process of the machine."""
     try:

@@ -33,7 +33,7 @@ from ptybridge.core.transcript import Transcript
 from ptybridge.daemon import systemd
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
 from ptybridge.daemon.tmux_sessions import TmuxSessions
-from ptybridge.daemon.warmup import Warmup, warm_screens
+from ptybridge.daemon.warmup import Warmup, warm_grammar, warm_screens
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
@@ -44,6 +44,7 @@ from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
 from ptybridge.service.file import FileService, FileThreads
 from ptybridge.service.follow import FollowService
+from ptybridge.service.guard import Guard
 from ptybridge.service.journal import Journal
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
@@ -108,6 +109,7 @@ class Daemon:
         self.approvals = Approvals(
             lambda: self.sessions.events, self.confirmations, ttl=config.policy.approval_ttl_ms / 1000
         )
+        guard = Guard(self.policy, self.confirmations, by_caller=config.policy.confirm == "caller")
         registry = contract()
         self._end = trio.Event()
         self._going = trio.Event()
@@ -127,17 +129,17 @@ class Daemon:
         places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
-            SessionService(self.sessions),
-            TerminalService(self.sessions),
-            CommandService(self.sessions),
+            SessionService(self.sessions, guard),
+            TerminalService(self.sessions, guard),
+            CommandService(self.sessions, guard),
             FollowService(self.sessions),
             AttachService(self.sessions),
             LeaseService(self.sessions),
-            PolicyService(self.policy),
+            PolicyService(self.policy, guard),
             SecretService(self.sessions, config.secret.command),
             ApprovalService(self.approvals, self.sessions),
             mcp,
-            ExecService(self.sessions),
+            ExecService(self.sessions, guard),
             FileService(places, threads),
             TransferService(places, threads),
             self.node,
@@ -145,7 +147,9 @@ class Daemon:
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions))
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
-        self._warmup = Warmup([(SCREENS, warm_screens), ("MCP", self._mcp.warm)])
+        self._warmup = Warmup(
+            [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
+        )
         self.server = Server(endpoint, config.daemon, gone=self.sessions.presence.gone)
 
     # -- life -----------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from typing import Final
 
 import trio
 
+from ptybridge.core import shellparse
+
 log = logging.getLogger(__name__)
 
 SWITCH_SECONDS: Final = 0.0005
@@ -75,3 +77,8 @@ def _use_a_screen() -> None:
         screen.render(WindowSize(2, 4))
     finally:
         screen.close()
+
+
+async def warm_grammar() -> None:
+    """Load the grammar on which commands are judged."""
+    await trio.to_thread.run_sync(shellparse.warm)

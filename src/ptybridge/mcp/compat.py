@@ -4,6 +4,7 @@ from typing import Final
 
 from ptybridge.mcp import (
     compat_admin,
+    compat_confirm,
     compat_lease,
     compat_read,
     compat_recover,
@@ -17,6 +18,7 @@ from ptybridge.mcp.toolset import Tool
 TOOLS: Final[tuple[Tool, ...]] = (
     *compat_spawn.TOOLS,
     *compat_recover.TOOLS,
+    *compat_confirm.TOOLS,
     *compat_lease.TOOLS,
     *compat_read.TOOLS,
     *compat_until.TOOLS,

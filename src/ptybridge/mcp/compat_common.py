@@ -45,6 +45,13 @@ EXIT_REASONS: Final[dict[str | None, str | None]] = {
 PTY: Final = "pty"
 
 
+ConfirmToken = Annotated[
+    str,
+    msgspec.Meta(max_length=128, description="from confirm_dangerous_command, if the call was refused as dangerous"),
+]
+Justification = Annotated[str, msgspec.Meta(max_length=4096)]
+
+
 class OnSession(Arguments, kw_only=True):
     """Parameters of a tool that works on one session."""
 

@@ -8,6 +8,8 @@ from ptybridge.api import session as api
 from ptybridge.errors import InvalidParams, LimitReached, SessionNotFound
 from ptybridge.mcp.compat_common import (
     Arguments,
+    ConfirmToken,
+    Justification,
     Milliseconds,
     Name,
     as_json,
@@ -15,6 +17,7 @@ from ptybridge.mcp.compat_common import (
     required_owner,
     to_json,
 )
+from ptybridge.mcp.compat_confirm import confirming
 from ptybridge.mcp.compat_facts import Spawned, Status, spawned, status
 from ptybridge.mcp.connection import resolved
 from ptybridge.mcp.settings import RingBytes, Seconds, ring_bytes
@@ -68,6 +71,13 @@ class Spawn(Arguments, kw_only=True):
     env: Annotated[
         dict[str, str | None] | None, msgspec.Meta(description="variables to set over your own; null means empty")
     ] = None
+    dangerous_confirm_token: ConfirmToken | None = None
+    dangerous_confirmed: Annotated[
+        bool, msgspec.Meta(description="in legacy mode: run the command although it is dangerous")
+    ] = False
+    dangerous_justification: Annotated[
+        Justification | None, msgspec.Meta(description="in legacy mode: why it must run, which confirms it")
+    ] = None
 
 
 class Resume(Arguments, kw_only=True):
@@ -87,7 +97,8 @@ async def spawn(ctx: Context, params: Spawn) -> Answer:
     """Start a program."""
     here = connection(ctx)
     settings = here.settings
-    info = await create(ctx, **_creation(ctx, params, required_owner(ctx, params.owner)))
+    starting = confirming(ctx, params.dangerous_confirmed, params.dangerous_justification)
+    info = await create(starting, **_creation(ctx, params, required_owner(ctx, params.owner)))
     if params.read_timeout_ms is not None:
         here.read_timeouts[info.session_id] = params.read_timeout_ms
     facts = msgspec.to_builtins(spawned(info))
@@ -121,6 +132,7 @@ def _creation(ctx: Context, params: Spawn, owner: str | None) -> dict[str, Any]:
         # Not a login shell: the user's profile has its say where it belongs, in the client's environment.
         "command": ["bash", "-c", params.command],
         "backend": _backend(params, settings.backend),
+        "confirm_token": params.dangerous_confirm_token or None,
         "cwd": here.directory(params.cwd, params.command, ctx.cwd, ctx.environ.get("HOME")),
         "env": {name: value or "" for name, value in (params.env or {}).items()},
         "caller_env": ctx.environ,

@@ -6,7 +6,7 @@ import msgspec
 import trio
 
 from ptybridge.api import session, terminal
-from ptybridge.mcp.compat_common import PTY, Answered, Milliseconds, as_json, connection, exit_code
+from ptybridge.mcp.compat_common import PTY, Answered, ConfirmToken, Milliseconds, as_json, connection, exit_code
 from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.compat_pages import MOST_BYTES, Page, checked_patterns, chunk_id, notice_of, page_size
 from ptybridge.mcp.compat_write import refusing
@@ -40,6 +40,7 @@ class Prompt(UntilAny, kw_only=True):
     """Parameters of pty_prompt."""
 
     data: Annotated[str, msgspec.Meta(description=r"what to type; end it with \n to press Enter")]
+    confirm_token: ConfirmToken | None = None
 
 
 class Found(Answered, kw_only=True):
@@ -205,6 +206,7 @@ async def prompt(ctx: Context, params: Prompt) -> Answer:
         timeout_ms=int(timeout_seconds(ctx, params.timeout_ms) * 1000),
         max_bytes=MOST_BYTES,
         client_id=params.client_id,
+        confirm_token=params.confirm_token or None,
     )
     text, missed = done.data, 0
     unread = done.start_offset - done.unread_offset

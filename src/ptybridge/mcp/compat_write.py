@@ -8,7 +8,7 @@ from ptybridge.api import session as api
 from ptybridge.api import terminal
 from ptybridge.api.operation import Operation
 from ptybridge.errors import RateLimited
-from ptybridge.mcp.compat_common import OK, Answered, AsClient, Ok, as_json, connection, exit_code
+from ptybridge.mcp.compat_common import OK, Answered, AsClient, ConfirmToken, Ok, as_json, connection, exit_code
 from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.model import Cols, Rows
@@ -23,6 +23,7 @@ class Write(AsClient, kw_only=True):
     """Parameters of pty_write."""
 
     data: Annotated[str, msgspec.Meta(description=r"what to type; \n or \r presses Enter, \u0003 is Ctrl-C")]
+    confirm_token: ConfirmToken | None = None
 
 
 class Resize(AsClient, kw_only=True):
@@ -68,7 +69,14 @@ async def write(ctx: Context, params: Write) -> Answer:
     info = await held_session(ctx, params)
     size = len(params.data.encode())
     done = await refusing(
-        ctx, info, size, terminal.WRITE, session_id=info.session_id, data=params.data, client_id=params.client_id
+        ctx,
+        info,
+        size,
+        terminal.WRITE,
+        session_id=info.session_id,
+        data=params.data,
+        client_id=params.client_id,
+        confirm_token=params.confirm_token or None,
     )
     return Answer("ok", {"ok": True, "accepted_bytes": done.accepted_bytes})
 

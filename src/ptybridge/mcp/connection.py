@@ -5,7 +5,10 @@ import secrets
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from ptybridge.mcp.settings import Settings, read_settings
+from ptybridge.model import Caller
 
 
 class Connection:
@@ -37,6 +40,10 @@ class Connection:
         made.own_owner = own_owner or made.own_owner
         made.owner_optional = owner_optional
         return made
+
+    def agent(self, caller: Caller) -> Caller:
+        """Return who acts for this client: an AI agent, with the caution its settings ask for."""
+        return msgspec.structs.replace(caller, profile="mcp", caution=self.settings.caution)
 
     # -- positions ------------------------------------------------------------------------------------------
 

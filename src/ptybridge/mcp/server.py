@@ -69,18 +69,18 @@ class _Client:
 
     def __init__(self, endpoint: Endpoint, caller: Caller, params: api.Open) -> None:
         self._endpoint = endpoint
-        self._caller = caller
         self._params = params
         self._connection = Connection.of_client(
             params.settings, own_owner=params.default_owner, owner_optional=params.tools == "agent"
         )
+        self._caller = self._connection.agent(caller)
         self.tools = Toolset(
             all_tools(),
             params.tools,
             control=self._connection.settings.enable_control_tools,
             admin=self._connection.settings.enable_admin_tools,
         )
-        self.resources = Resources(endpoint, caller, self._publish)
+        self.resources = Resources(endpoint, self._caller, self._publish)
         self._bus = InMemorySubscriptionBus()
         self._listen = ListenHandler(self._bus)
         # Of a client that began with `initialize`: where to tell it something, and what it has subscribed to.

@@ -5,12 +5,15 @@ hold for that connection only. What cannot be right is refused with the name of 
 """
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from ptybridge.config import pattern_problem
 from ptybridge.errors import ConfigInvalid
+from ptybridge.model import Caution
 
 PREFIXES: Final = ("PTYBRIDGE_MCP_", "PTY_MCP_")
 # How long an exited session is kept when nothing else is asked for.
@@ -21,6 +24,9 @@ MIN_RING_BYTES, MAX_RING_BYTES = 64 * 1024, 1 << 30
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 RingBytes = Annotated[int, msgspec.Meta(ge=1, le=MAX_RING_BYTES)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+# Pieces between semicolons, in which a backslash takes the next character with it.
+_SEPARATED: Final = re.compile(r"(?:[^;\\]|\\.|\\\Z)+", re.S)
+_SEMICOLON: Final = re.compile(r"(\\[^;])|\\(?=;)", re.S)
 YES: Final = frozenset({"1", "true", "yes"})
 NO: Final = frozenset({"0", "false", "no", ""})
 
@@ -63,6 +69,19 @@ class Settings(msgspec.Struct, kw_only=True):
         return int((self.idle_timeout_sec + (self.idle_grace_sec or 0)) * 1000)
 
     @property
+    def patterns(self) -> tuple[str, ...] | None:
+        r"""What finds a dangerous command in place of the usual judgement; `;` parts them, `\;` is one of a pattern."""
+        if self.dangerous_patterns is None:
+            return None
+        parts = _SEPARATED.findall(self.dangerous_patterns)
+        return tuple(pattern for part in parts if (pattern := _SEMICOLON.sub(r"\1", part).strip()))
+
+    @property
+    def caution(self) -> Caution:
+        """What the daemon's policy heeds of them."""
+        return Caution(confirm_ttl_ms=int(self.dangerous_confirm_ttl_sec * 1000), patterns=self.patterns)
+
+    @property
     def keep_ms(self) -> int:
         """How long an exited session is kept after its last use."""
         return int((DEFAULT_KEEP_SECONDS if self.idle_grace_sec is None else self.idle_grace_sec) * 1000)
@@ -87,11 +106,23 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             mistakes.append(f"{variable}={environ[variable][:80]!r}: {_plain(exc)}")
         else:
             setattr(settings, one.name, value)
+            mistakes += [f"{variable}: {said}" for said in _check(one.name, settings)]
     if mistakes:
         raise ConfigInvalid(
             "; ".join(mistakes), hint="correct the environment in the client's configuration of this server"
         )
     return settings
+
+
+def _check(name: str, settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with a setting's value, beyond its type."""
+    if name != "dangerous_patterns" or settings.patterns is None:
+        return
+    if not settings.patterns:
+        yield "it has no pattern; leave it out, or empty, for the usual judgement"
+    for pattern in settings.patterns:
+        if problem := pattern_problem(pattern):
+            yield f"{pattern[:80]!r} is not a regular expression (RE2): {problem}"
 
 
 def _reader(declared: Any) -> Callable[[str], object]:

@@ -7,7 +7,7 @@ import msgspec
 
 from ptybridge.api import exec as api
 from ptybridge.api import session
-from ptybridge.mcp.compat_common import Answered, Arguments, ClientId, connection
+from ptybridge.mcp.compat_common import Answered, Arguments, ClientId, ConfirmToken, connection
 from ptybridge.mcp.connection import resolved
 from ptybridge.mcp.tools_common import (
     SHOWN_BYTES,
@@ -45,6 +45,7 @@ class Exec(Arguments, kw_only=True):
     max_output_bytes: MaxBytes = SHOWN_BYTES
     owner: AgentOwner | None = None
     client_id: ClientId | None = None
+    confirm_token: ConfirmToken | None = None
 
 
 class Ended(Answered, kw_only=True):
@@ -79,6 +80,7 @@ async def run(ctx: Context, params: Exec) -> Answer:
         max_output_bytes=params.max_output_bytes,
         owner=owner_of(ctx, params.owner),
         client_id=params.client_id,
+        confirm_token=params.confirm_token or None,
     )
     done = await reporting(ctx, work, session_id=None, start=0, timeout_ms=params.timeout_ms)
     owner = None

@@ -9,7 +9,7 @@ from ptybridge.api import command as api
 from ptybridge.api import session
 from ptybridge.errors import Busy, InvalidParams
 from ptybridge.mcp import tools_shells
-from ptybridge.mcp.compat_common import Answered, Arguments, ClientId, SessionId, connection, session_of
+from ptybridge.mcp.compat_common import Answered, Arguments, ClientId, ConfirmToken, SessionId, connection, session_of
 from ptybridge.mcp.tools_common import (
     SHOWN_BYTES,
     TIMEOUT_MS,
@@ -49,6 +49,7 @@ class Run(Arguments, kw_only=True):
     wait: Annotated[
         bool, msgspec.Meta(description="with session_id: wait until what runs there is done, instead of failing")
     ] = False
+    confirm_token: ConfirmToken | None = None
 
 
 class Ran(Answered, kw_only=True):
@@ -113,6 +114,7 @@ async def _run_in(ctx: Context, params: Run, info: session.SessionInfo) -> api.R
         command=params.command,
         timeout_ms=params.timeout_ms,
         max_output_bytes=params.max_output_bytes,
+        confirm_token=params.confirm_token or None,
         **common,
     )
     ran = await reporting(ctx, work, session_id=info.session_id, start=info.end_offset, timeout_ms=params.timeout_ms)

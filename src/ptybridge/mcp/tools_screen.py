@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ptybridge.api import terminal
-from ptybridge.mcp.compat_common import Answered, session_of
+from ptybridge.mcp.compat_common import Answered, ConfirmToken, session_of
 from ptybridge.mcp.compat_write import refusing
 from ptybridge.mcp.tools_common import Here, HereAs, answer
 from ptybridge.mcp.tools_picture import Picture, drawn, picture_of
@@ -37,6 +37,7 @@ class SendKeys(HereAs, kw_only=True):
     screen: Annotated[
         bool, msgspec.Meta(description="show the screen afterwards, once nothing more is drawn (at most 3 s)")
     ] = False
+    confirm_token: ConfirmToken | None = None
 
 
 class Sent(Answered, kw_only=True):
@@ -64,6 +65,7 @@ async def send_keys(ctx: Context, params: SendKeys) -> Answer:
         session_id=info.session_id,
         keys=params.keys,
         client_id=params.client_id,
+        confirm_token=params.confirm_token or None,
     )
     if not params.screen:
         return answer(f"Sent {len(params.keys)} keys.", Sent(accepted_bytes=done.accepted_bytes))

@@ -19,7 +19,7 @@ from ptybridge.core.replies import ReplyFilter
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.winsize import Attachment
-from ptybridge.errors import InvalidParams, PtybridgeError, SessionExited
+from ptybridge.errors import Denied, InvalidParams, PtybridgeError, SessionExited
 from ptybridge.model import Caller, ExitStatus, Mode, WindowSize
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
@@ -47,6 +47,11 @@ class AttachService:
         """Serve one attachment until either side ends it."""
         session = self._sessions.get(params.session_id)
         if params.mode == "writer":
+            if caller.profile is not None:
+                raise Denied(
+                    "agents attach as viewers: nothing judges what an attachment types",
+                    hint="write with `session.write`, or attach with mode viewer",
+                )
             authority.require(caller, session, "read-write")
         await _Attached(session, caller, params, channel).run()
 

@@ -12,6 +12,7 @@ from ptybridge.errors import Busy, CommandNotFound
 from ptybridge.model import Caller
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
+from ptybridge.service.guard import Guard
 from ptybridge.service.outputs import Collector
 from ptybridge.service.runner import Runner, deadline_of
 
@@ -22,8 +23,9 @@ INLINE_BYTES = 64 * 1024
 class CommandService:
     """Commands of sessions."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard) -> None:
         self._sessions = sessions
+        self._guard = guard
         self._threads = trio.CapacityLimiter(2)
 
     @handles(api.RUN)
@@ -33,6 +35,7 @@ class CommandService:
         may_write = partial(authority.require, caller, session, "read-write", client_id=params.client_id, writing=True)
         may_write()
         session.require_running()
+        self._guard.check_command(caller, session, params.command, token=params.confirm_token)
         deadline = deadline_of(params.timeout_ms)
         got_turn = False
         with trio.move_on_at(deadline):

@@ -15,6 +15,7 @@ from ptybridge.model import Caller, Encoding, ExitStatus, WindowSize
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import seconds
 from ptybridge.service.follow import Following
+from ptybridge.service.guard import Guard, home_of
 from ptybridge.service.terminal import decode, encode, without_torn_head
 
 # What a client finds in the list while a program runs, or after it was handed over.
@@ -24,14 +25,15 @@ TAG: Final = "exec"
 class ExecService:
     """Programs run to their end."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard) -> None:
         self._sessions = sessions
+        self._guard = guard
 
     @handles(api.RUN)
     async def run(self, caller: Caller, params: api.Run) -> api.RunResult:
         """Run one and answer when it is done."""
         stdin = _stdin(params)
-        session = await self._start(caller, params)
+        session = await self._start(caller, params, "exec.run", stdin)
         ran = await execution.run(
             self._sessions,
             session,
@@ -46,7 +48,7 @@ class ExecService:
     async def stream(self, caller: Caller, params: api.Stream, sink: EventSink) -> str:
         """Run one and send its output meanwhile."""
         stdin = _stdin(params)
-        session = await self._start(caller, params)
+        session = await self._start(caller, params, "exec.stream", stdin)
         timeout = seconds(params.timeout_ms)
         kept = False
         signals: list[str] = []
@@ -79,7 +81,20 @@ class ExecService:
                 with trio.move_on_after(execution.CLEANING_SECONDS, shield=True):
                     await execution.finish(self._sessions, session)
 
-    async def _start(self, caller: Caller, params: api.Run | api.Stream) -> Session:
+    async def _start(
+        self, caller: Caller, params: api.Run | api.Stream, operation: str, stdin: bytes | None
+    ) -> Session:
+        self._guard.check_spawn(
+            caller,
+            params.command,
+            operation=operation,
+            owner=params.owner,
+            access=None,
+            cwd=params.cwd,
+            home=home_of(params.env, params.caller_env),
+            given=stdin,
+            token=params.confirm_token,
+        )
         spec = SessionSpec(
             command=params.command,
             backend="pty" if params.pty else "pipes",

@@ -6,13 +6,15 @@ from ptybridge.api import policy as api
 from ptybridge.core.policy import Action, Decision, Policy
 from ptybridge.model import Caller
 from ptybridge.service.dispatcher import handles
+from ptybridge.service.guard import Guard, cautious
 
 
 class PolicyService:
     """`policy.*`."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, guard: Guard) -> None:
         self._policy = policy
+        self._guard = guard
 
     @handles(api.CHECK)
     def check(self, caller: Caller, params: api.Check) -> api.Checked:
@@ -28,8 +30,30 @@ class PolicyService:
             cwd=params.cwd,
             home=os.path.expanduser("~"),
         )
-        decision = self._policy.decide(action, explain=True)
+        decision = self._policy.decide(cautious(caller, action), explain=True)
         return api.Checked(verdict=decision.verdict, rule=decision.rule, matches=matches(decision))
+
+    @handles(api.CONFIRM)
+    def confirm(self, caller: Caller, params: api.Confirm) -> api.Confirmed:
+        """Give a token."""
+        action = Action(
+            operation=params.operation,
+            command=params.command,
+            principal=caller.principal,
+            profile=caller.profile,
+            owner=params.owner,
+            access=params.access,
+            cwd=params.cwd,
+            home=os.path.expanduser("~"),
+        )
+        decision, token = self._guard.confirm(caller, action, params.justification)
+        return api.Confirmed(
+            verdict=decision.verdict,
+            rule=decision.rule,
+            matches=matches(decision),
+            confirm_token=token.token if token is not None else None,
+            expires_at_ms=token.expires_at_ms if token is not None else None,
+        )
 
 
 def matches(decision: Decision) -> list[api.DangerMatch]:

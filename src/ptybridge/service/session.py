@@ -13,18 +13,30 @@ from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import InfoCache, info, position_key, seconds
+from ptybridge.service.guard import Guard, home_of
 
 
 class SessionService:
     """Sessions as a whole."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard) -> None:
         self._sessions = sessions
+        self._guard = guard
         self._cache = InfoCache()
 
     @handles(api.CREATE)
     async def create(self, caller: Caller, params: api.Create) -> api.SessionInfo:
         """Start a program."""
+        self._guard.check_spawn(
+            caller,
+            params.command,
+            operation=api.CREATE.name,
+            owner=params.owner,
+            access=params.access,
+            cwd=params.cwd,
+            home=home_of(params.env, params.caller_env),
+            token=params.confirm_token,
+        )
         spec = SessionSpec(
             command=params.command,
             backend=params.backend,

@@ -18,6 +18,7 @@ from ptybridge.model import Caller, Encoding, ExitStatus
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import STREAMS, position_key, seconds
+from ptybridge.service.guard import Guard
 from ptybridge.wire import keys
 
 # An unfinished character is held back this long before its bytes are given out as they are.
@@ -78,8 +79,9 @@ def without_torn_head(data: bytes) -> bytes:
 class TerminalService:
     """Input and output of single sessions."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard) -> None:
         self._sessions = sessions
+        self._guard = guard
 
     # -- writing --------------------------------------------------------------------------------------------
 
@@ -88,7 +90,8 @@ class TerminalService:
         """Send input."""
         session = self._writable(caller, params.session_id, params.client_id)
         data = decode(params.data, params.encoding)
-        return api.Written(accepted_bytes=await session.input.write(data, eof=params.eof))
+        accepted = await self._write(caller, session, "session.write", data, params.confirm_token, eof=params.eof)
+        return api.Written(accepted_bytes=accepted)
 
     @handles(api.SEND_KEYS)
     async def send_keys(self, caller: Caller, params: api.SendKeys) -> api.Written:
@@ -99,7 +102,8 @@ class TerminalService:
             modes = await self._key_modes(session)
             return b"".join(keys.encode_key(key, modes) for key in params.keys)
 
-        return api.Written(accepted_bytes=await session.input.write_made(make))
+        accepted = await self._guard.write(caller, session, "session.send_keys", make, token=params.confirm_token)
+        return api.Written(accepted_bytes=accepted)
 
     @handles(api.PASTE)
     async def paste(self, caller: Caller, params: api.Paste) -> api.Written:
@@ -110,7 +114,20 @@ class TerminalService:
         async def make() -> bytes:
             return keys.encode_paste(text, await self._key_modes(session))
 
-        return api.Written(accepted_bytes=await session.input.write_made(make))
+        accepted = await self._guard.write(caller, session, "session.paste", make, token=params.confirm_token)
+        return api.Written(accepted_bytes=accepted)
+
+    async def _write(
+        self, caller: Caller, session: Session, operation: str, data: bytes, token: str | None, *, eof: bool = False
+    ) -> int:
+        if caller.profile is None:
+            return await session.input.write(data, eof=eof)
+
+        async def make() -> bytes:
+            await trio.lowlevel.checkpoint()
+            return data
+
+        return await self._guard.write(caller, session, operation, make, token=token, eof=eof)
 
     def _writable(self, caller: Caller, session_id: str, client_id: str | None) -> Session:
         session = self._sessions.get(session_id)
@@ -244,7 +261,7 @@ class TerminalService:
         key = position_key(caller, params.client_id)
         begin = session.log.end
         conditions = [self._condition(session, one, begin) for one in until]
-        await session.input.write(data)
+        await self._write(caller, session, "session.prompt", data, params.confirm_token)
         unread = session.position(key)
         session.polling.leave(key)
         outcome = await waiting.wait_any(session, conditions, begin, seconds(params.timeout_ms))

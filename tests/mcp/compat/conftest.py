@@ -31,7 +31,7 @@ class Client:
         self.tools = Toolset(all_tools(), control=own.enable_control_tools, admin=own.enable_admin_tools)
         self.context = Context(
             endpoint=daemon.server.endpoint,
-            caller=Caller(principal="uid:0", connection_id=f"mcp{number}", profile="mcp"),
+            caller=self.connection.agent(Caller(principal="uid:0", connection_id=f"mcp{number}")),
             settings=self.connection,
             environ={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(cwd), **environ},
             cwd=str(cwd),
