@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -31,6 +32,12 @@ def rules() -> tuple[config.PolicyRule, ...]:
 
 
 @pytest.fixture
+def confirm() -> Literal["caller", "human"]:
+    """Who answers what the rules ask about; a module may override it."""
+    return "caller"
+
+
+@pytest.fixture
 def socket_path(runtime_dir: Path) -> Path:
     return runtime_dir / "p" / "daemon.sock"
 
@@ -39,6 +46,7 @@ def socket_path(runtime_dir: Path) -> Path:
 async def daemon(
     settings: config.Daemon,
     rules: tuple[config.PolicyRule, ...],
+    confirm: Literal["caller", "human"],
     socket_path: Path,
     runtime_dir: Path,
     tmp_path: Path,
@@ -50,7 +58,7 @@ async def daemon(
         runtime_dir=str(socket_path.parent),
         tmux_dir=str(runtime_dir / "tmux"),
     )
-    daemon = Daemon(config.Config(paths=paths, daemon=settings, policy=config.Policy(rule=rules)))
+    daemon = Daemon(config.Config(paths=paths, daemon=settings, policy=config.Policy(rule=rules, confirm=confirm)))
     listener.prepare_directory(socket_path.parent)
     lock = listener.SocketLock(socket_path)
     sock = listener.bind(socket_path)

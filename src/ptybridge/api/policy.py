@@ -59,13 +59,18 @@ class Confirm(Params):
 
 
 class Confirmed(Result):
-    """What the rules say and, if that is "ask", the token, until when it is good, and what is dangerous."""
+    """What the rules say and, if that is "ask", the token, until when it is good, and what is dangerous.
+
+    Where the configuration lets a human decide (`policy.confirm`), there is no token but an `approval_id`: who waits
+    with `approval.wait` gets it from there once it is allowed. `expires_at_ms` is the token's.
+    """
 
     verdict: Verdict
     rule: str
     matches: list[DangerMatch]
     confirm_token: str | None
     expires_at_ms: int | None
+    approval_id: str | None = None
 
 
 CHECK: Final = declare(

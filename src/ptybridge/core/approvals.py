@@ -197,7 +197,13 @@ class Approvals:
         one = next((one for one in self._by_id.values() if one.token is not None and one.token.token == token), None)
         if one is None:
             raise ConfirmationRejected("the confirm token does not fit: no approval has given it", reason="unknown")
-        if (one.action.cwd, one.session_id) != (action.cwd, session_id):
+        asked, wanted = one.action, action
+        if (asked.owner, asked.access) != (wanted.owner, wanted.access):
+            raise ConfirmationRejected(
+                "the confirm token does not fit: it was allowed for another owner or access level",
+                reason="owner" if asked.owner != wanted.owner else "access",
+            )
+        if (asked.cwd, one.session_id) != (wanted.cwd, session_id):
             where = f"the directory {one.action.cwd or 'the daemon chooses'}"
             where = f"session {one.session_id}, {where}" if one.session_id else where
             raise ConfirmationRejected(f"the confirm token does not fit: it was allowed in {where}", reason="place")

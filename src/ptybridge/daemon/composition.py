@@ -109,7 +109,8 @@ class Daemon:
         self.approvals = Approvals(
             lambda: self.sessions.events, self.confirmations, ttl=config.policy.approval_ttl_ms / 1000
         )
-        guard = Guard(self.policy, self.confirmations, by_caller=config.policy.confirm == "caller")
+        by_human = config.policy.confirm == "human"
+        guard = Guard(self.policy, self.confirmations, self.approvals if by_human else None)
         registry = contract()
         self._end = trio.Event()
         self._going = trio.Event()

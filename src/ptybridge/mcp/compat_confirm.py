@@ -5,10 +5,14 @@ from typing import Annotated, Final
 
 import msgspec
 
+from ptybridge.api import approval
 from ptybridge.api import policy as api
 from ptybridge.mcp.compat_common import Answered, Arguments, Justification, Name, connection, to_json
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 from ptybridge.model import Access
+
+# Clients give a call about a minute.
+HUMAN_MS: Final = 45_000
 
 
 class Confirm(Arguments, kw_only=True):
@@ -46,6 +50,8 @@ async def confirm(ctx: Context, params: Confirm) -> Answer:
         access=params.scope,
         cwd=connection(ctx).default_cwd or ctx.cwd,
     )
+    if found.approval_id is not None:
+        return await _asked(ctx, found)
     matches = [one.reason for one in found.matches] or [f"the rule {found.rule} asks about it"]
     if found.verdict == "allow":
         answer = Confirmed(ok=True, dangerous=False, matches=[])
@@ -62,6 +68,30 @@ async def confirm(ctx: Context, params: Confirm) -> Answer:
             confirm_token=found.confirm_token,
             expires_at=found.expires_at_ms / 1000,
         )
+    plain = msgspec.to_builtins(answer)
+    return Answer(to_json(plain), plain)
+
+
+async def _asked(ctx: Context, found: api.Confirmed) -> Answer:
+    """Wait a while for the human who decides; asking again goes on waiting."""
+    matches = [one.reason for one in found.matches] or [f"the rule {found.rule} asks about it"]
+    await ctx.progress(0, None, f"waiting for your user to answer `ptybridge approvals` ({found.approval_id})")
+    told = await ctx.call(approval.WAIT, approval_id=found.approval_id, timeout_ms=HUMAN_MS)
+    said = f": {told.message}" if told.message else ""
+    errors = {
+        "denied": f"your user has denied it{said}",
+        "expired": "your user has not answered, and the question has expired",
+        "timeout": f"your user has not answered yet (`ptybridge approvals allow {found.approval_id}` would allow it): "
+        "call this again to go on waiting",
+    }
+    answer = Confirmed(
+        ok=told.confirm_token is not None,
+        dangerous=True,
+        matches=matches,
+        error=errors.get(told.reason),
+        confirm_token=told.confirm_token,
+        expires_at=told.token_expires_at_ms / 1000 if told.token_expires_at_ms is not None else None,
+    )
     plain = msgspec.to_builtins(answer)
     return Answer(to_json(plain), plain)
 

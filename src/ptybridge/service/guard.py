@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from ptybridge.core import shellreader, typed_lines
+from ptybridge.core.approvals import Approval, Approvals
 from ptybridge.core.confirmations import Confirmation, Confirmations, Mode, command_text, digest
 from ptybridge.core.damage import Match
 from ptybridge.core.dangerous import UNJUDGED
@@ -22,7 +23,7 @@ from ptybridge.core.matching import finder
 from ptybridge.core.policy import Action, Decision, Policy
 from ptybridge.core.session import Session
 from ptybridge.core.shellparse import unfinished
-from ptybridge.errors import ConfirmationRequired, Denied
+from ptybridge.errors import ConfirmationRequired, Denied, InvalidParams
 from ptybridge.model import Access, Caller
 
 audit = logging.getLogger("ptybridge.audit")
@@ -31,6 +32,7 @@ audit = logging.getLogger("ptybridge.audit")
 SHOWN: Final = 500
 MAX_ASKED: Final = 256
 PATTERN: Final = "pattern"
+NO_SESSION: Final = "-"
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +55,10 @@ class _Typed(msgspec.Struct, frozen=True, kw_only=True):
 class Guard:
     """One daemon's guard. What is typed is remembered as long as its session."""
 
-    def __init__(self, policy: Policy, confirmations: Confirmations, *, by_caller: bool = True) -> None:
-        """`by_caller`: who wants something dangerous may confirm it itself."""
+    def __init__(self, policy: Policy, confirmations: Confirmations, approvals: Approvals | None = None) -> None:
+        """With `approvals` a human decides what is asked about; without, who wants it confirms it itself."""
         self._policy = policy
-        self._by_caller = by_caller
+        self._approvals = approvals
         self._confirmations = confirmations
         # What was refused lately, so that its confirmation need not be judged where it would run.
         self._asked: dict[tuple[str, bytes], Decision] = {}
@@ -95,7 +97,7 @@ class Guard:
         scripts = [action]
         if given and _reads_commands(command):
             scripts.append(msgspec.structs.replace(action, command=given.decode("utf-8", "replace")))
-        return self._decide(caller, scripts, token, "-")
+        return self._decide(caller, scripts, token, NO_SESSION)
 
     # -- input ----------------------------------------------------------------------------------------------
 
@@ -229,40 +231,81 @@ class Guard:
                 rule=decision.rule,
                 matches=_plain(decision.matches),
             )
-        # A confirmation is for the whole of what would run.
-        command = command_text(actions[0].command)
-        if caller.caution.confirmed and self._by_caller:
+        if caller.caution.confirmed and self._approvals is None:
             mode: Mode = "legacy"
         elif token is not None:
-            self._confirmations.redeem(
-                token, command, principal=caller.principal, owner=action.owner, access=action.access
-            )
+            self._redeem(token, msgspec.structs.replace(action, command=self._bound(actions)), session_id)
             mode = "token"
         else:
-            self._log(caller, action, decision, session_id, "none")
+            command = self._bound(actions)
+            asked = self._ask(caller, msgspec.structs.replace(action, command=command), decision, session_id)
+            self._log(caller, action, decision, session_id, f"none, approval {asked.approval_id}" if asked else "none")
             self._asked[caller.principal, digest(command)] = decision
             if len(self._asked) > MAX_ASKED:
                 del self._asked[next(iter(self._asked))]
-            raise _required(decision, command)
+            raise _required(decision, command, asked)
         self._log(caller, action, decision, session_id, mode)
         return Passed(rule=decision.rule, matches=decision.matches, mode=mode)
+
+    def _bound(self, actions: list[Action]) -> str:
+        """Return what a confirmation is for: the whole of what would run; a human also sees what it is given to run."""
+        first, *others = actions
+        if self._approvals is None or first.kind != "spawn":
+            return command_text(first.command)
+        return "\n".join(command_text(each.command) for each in (first, *others))
+
+    def _redeem(self, token: str, action: Action, session_id: str) -> None:
+        if self._approvals is not None:
+            self._approvals.redeem(token, action, None if session_id == NO_SESSION else session_id)
+        else:
+            self._confirmations.redeem(
+                token, action.command, principal=action.principal, owner=action.owner, access=action.access
+            )
+
+    def _ask(self, caller: Caller, action: Action, decision: Decision, session_id: str) -> Approval | None:
+        if self._approvals is None:
+            return None
+        return self._approvals.request(
+            action,
+            decision,
+            client_id=caller.client_id,
+            connection_id=caller.connection_id,
+            session_id=None if session_id == NO_SESSION else session_id,
+        )
+
+    def ask(self, caller: Caller, action: Action, decision: Decision, justification: str | None) -> Approval | None:
+        """Put a command to a human that the rules ask about, or find the question already put.
+
+        None where no human decides, or nothing is to be decided. Raises as `Approvals.request`.
+        """
+        if self._approvals is None or decision.verdict != "ask" or justification is None:
+            return None
+        if not justification.strip():
+            raise InvalidParams("justification required", hint="say why this command must run")
+        asked = self._approvals.find(action, justification)
+        if asked is None:
+            asked = self._approvals.request(
+                action,
+                decision,
+                client_id=caller.client_id,
+                connection_id=caller.connection_id,
+                justification=justification,
+            )
+            self._log(caller, action, decision, NO_SESSION, f"none, approval {asked.approval_id}")
+        return asked
 
     def confirm(
         self, caller: Caller, action: Action, justification: str | None
     ) -> tuple[Decision, Confirmation | None]:
-        """Give a token for a command if it needs one and there is a justification.
+        """Give a token for a command if it needs one, there is a justification, and no human has to decide.
 
-        Raises `InvalidParams` when that is blank, and `Denied` when only a person may confirm.
+        Raises `InvalidParams` when that is blank.
         """
         decision = self._policy.decide(cautious(caller, action))
         if decision.verdict == "allow":
             decision = self._asked.get((caller.principal, digest(action.command)), decision)
-        if decision.verdict != "ask" or justification is None:
+        if decision.verdict != "ask" or justification is None or self._approvals is not None:
             return decision, None
-        if not self._by_caller and caller.profile is not None:
-            raise Denied(
-                "the configuration lets only people confirm this", hint="ask your user to run the command", rule="human"
-            )
         one = self._confirmations.issue(
             action.command,
             justification,
@@ -314,20 +357,28 @@ def _reads_commands(command: str | Sequence[str] | None) -> bool:
     return shellreader.takes_commands("", words)
 
 
-def _required(decision: Decision, command: str) -> ConfirmationRequired:
+def _required(decision: Decision, command: str, asked: Approval | None) -> ConfirmationRequired:
     hint = None
-    if len(command) <= SHOWN:
+    if asked is not None:
+        hint = (
+            "your user was asked and answers with `ptybridge approvals`: wait with `approval.wait` (the tool "
+            "confirm_dangerous_command, with the same command and a justification), then repeat this call with the "
+            "token it gives as `confirm_token`"
+        )
+    elif len(command) <= SHOWN:
         hint = (
             f"call `policy.confirm` (the tool confirm_dangerous_command) with the command {command!r} and a "
             "justification, then repeat this call with the token it gives (`confirm_token`; `dangerous_confirm_token` "
             "of pty_spawn)"
         )
+    by = "by a human " if asked is not None else ""
     return ConfirmationRequired(
-        f"this must be confirmed first, and nothing was done{_because(decision.matches)}",
+        f"this must be confirmed {by}first, and nothing was done{_because(decision.matches)}",
         hint=hint,
         rule=decision.rule,
         matches=_plain(decision.matches),
         command=command,
+        **({"approval_id": asked.approval_id} if asked is not None else {}),
     )
 
 

@@ -47,12 +47,14 @@ class PolicyService:
             home=os.path.expanduser("~"),
         )
         decision, token = self._guard.confirm(caller, action, params.justification)
+        asked = self._guard.ask(caller, action, decision, params.justification)
         return api.Confirmed(
             verdict=decision.verdict,
             rule=decision.rule,
             matches=matches(decision),
             confirm_token=token.token if token is not None else None,
             expires_at_ms=token.expires_at_ms if token is not None else None,
+            approval_id=asked.approval_id if asked is not None else None,
         )
 
 
