@@ -7,7 +7,7 @@ from tests.contract.endpoints import Client
 
 from ptybridge import config
 from ptybridge.api import policy, session
-from ptybridge.errors import InvalidParams
+from ptybridge.errors import Denied, InvalidParams
 
 DELETE = "rm -rf /"
 
@@ -58,3 +58,19 @@ async def test_nothing_is_done(client: Client) -> None:
 async def test_wrong_parameters_are_refused(client: Client, params: dict[str, Any]) -> None:
     with pytest.raises(InvalidParams):
         await client.call_raw("policy.check", params)
+
+
+async def test_what_is_allowed_needs_no_confirmation(client: Client) -> None:
+    answer = await client.call(policy.CONFIRM, command=DELETE, justification="a test")
+    assert (answer.verdict, answer.confirm_token, answer.expires_at_ms) == ("allow", None, None)
+    made = await client.call(session.CREATE, command=["true"], confirm_token="dc_of_nobody")
+    assert made.session_id
+
+
+@pytest.mark.parametrize("method", ["session.create", "exec.run"])
+async def test_a_rule_that_denies_holds_for_everybody(client: Client, method: str) -> None:
+    with pytest.raises(Denied, match="no-deploys"):
+        await client.call_raw(method, {"command": ["make", "deploy"], "cwd": "/nowhere"})
+    assert (await client.call(session.LIST)).sessions == []
+    answer = await client.call(policy.CONFIRM, command="make deploy", justification="a test")
+    assert (answer.verdict, answer.confirm_token) == ("deny", None)

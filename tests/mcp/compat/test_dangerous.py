@@ -307,6 +307,8 @@ async def test_c15_a_here_document_in_one_write_is_text(client: Client) -> None:
 
 async def test_c15_input_over_a_pipe_is_judged(client: Client) -> None:
     session = await client.spawn("exec sh", separate_streams=True)
+    await client.text("pty_write", session_id=session, owner="me", data="echo $((6*6))up\n")
+    await client.until(session, "36up")
     await refused(client, "pty_write", session_id=session, data=f"{DANGEROUS}\n")
     await client.text("pty_write", session_id=session, owner="me", data="echo $((6*7))ok\n")
     await client.until(session, "42ok")
