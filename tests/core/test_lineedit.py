@@ -1,7 +1,6 @@
 """The length of the line a terminal holds, against what a real terminal then gives its reader."""
 
 import os
-import select
 import termios
 from collections.abc import Iterator
 
@@ -39,26 +38,21 @@ def set_up(fd: int, *, without: dict[int, int] | None = None, characters: dict[i
     termios.tcflush(fd, termios.TCIOFLUSH)
 
 
-def lines_of(fd: int) -> list[bytes]:
-    """Read what the terminal has for its reader, one line a time."""
-    found = []
-    while select.select([fd], [], [], 0)[0]:
-        found.append(os.read(fd, 65536))
-    return found
+END = b"END"
 
 
 def left_on(pair: tuple[int, int], typed: bytes) -> int:
     """Type this on the terminal and return how many bytes the unfinished line has.
 
-    Ending the line by VEOF gives its reader just what is on it.
+    Ending the line by VEOF gives its reader just what is on it; a last line tells that nothing more comes. The kernel
+    hands over what is typed a moment later, and an interrupt takes back what nobody has read.
     """
     ours, theirs = pair
-    os.write(ours, typed)
-    before = lines_of(theirs)
-    os.write(ours, b"\x04")
-    after = lines_of(theirs)
-    del before
-    return len(b"".join(after))
+    os.write(ours, typed + b"\x04" + END + b"\x04")
+    unfinished = b""
+    while (line := os.read(theirs, 65536)) != END:
+        unfinished = line
+    return len(unfinished)
 
 
 def modelled(typed: bytes, keys: LineKeys | None) -> int:
