@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ptybridge.api import session as api
-from ptybridge.errors import Denied, InvalidParams
+from ptybridge.errors import Denied, InvalidParams, SessionNotFound
 from ptybridge.mcp.connection import Connection
 from ptybridge.mcp.toolset import Answer, Context
 
@@ -74,7 +74,10 @@ def connection(ctx: Context) -> Connection:
 
 async def session_of(ctx: Context, params: OnSession) -> api.SessionInfo:
     """Return the session a tool is about. Raises `SessionNotFound`, or `Denied` when its owner was not given."""
-    info = await ctx.call(api.GET, session_id=params.session_id, detailed=False)
+    try:
+        info = await ctx.call(api.GET, session_id=params.session_id, detailed=False)
+    except SessionNotFound as exc:
+        raise SessionNotFound(exc.message, hint="pty_list shows your sessions, running and exited") from exc
     if info.owner is not None and info.owner != (params.owner or connection(ctx).own_owner):
         said = "the owner given is not its owner" if params.owner else "it has an owner"
         raise Denied(f"session {info.session_id}: {said}", hint="give the `owner` it was spawned with")

@@ -6,11 +6,16 @@ import msgspec
 
 from ptybridge.api import lease as api
 from ptybridge.api import session
+from ptybridge.api.operation import Operation
 from ptybridge.errors import InvalidParams, LeaseHeld
 from ptybridge.mcp.compat_common import AsClient, ClientId, OnSession, as_json, connection, session_of
 from ptybridge.mcp.compat_facts import Status, status
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
+_HELD: Final = (
+    "if that is you, give it as client_id; pty_read_at, pty_status and pty_wait are open to all; pty_takeover takes "
+    "the session over"
+)
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, description="why; others will read it")]
 
 
@@ -67,19 +72,23 @@ async def held_session(ctx: Context, params: AsClient) -> session.SessionInfo:
     info = await session_of(ctx, params)
     holder = info.lease.client_id if info.lease is not None else None
     if holder is not None and holder != params.client_id:
-        raise LeaseHeld(
-            f"{holder!r} is attached to session {info.session_id}",
-            hint="if that is you, give it as client_id; pty_read_at, pty_status and pty_wait are open to all; "
-            "pty_takeover takes the session over",
-            client_id=holder,
-        )
+        gone = ", but is not connected any more" if info.lease is not None and info.lease.holder_gone else ""
+        raise LeaseHeld(f"{holder!r} is attached to session {info.session_id}{gone}", hint=_HELD, client_id=holder)
     return info
+
+
+async def _change(ctx: Context, operation: Operation[Any, api.LeaseChange], **params: object) -> api.LeaseChange:
+    """Call an operation on the lease; a refusal names tools, not commands of a shell."""
+    try:
+        return await ctx.call(operation, **params)
+    except LeaseHeld as exc:
+        raise LeaseHeld(exc.message, hint=_HELD, **exc.data) from exc
 
 
 async def attach(ctx: Context, params: Attach) -> Answer:
     """Take the lease."""
     info = await session_of(ctx, params)
-    done = await ctx.call(api.ACQUIRE, session_id=info.session_id, client_id=params.client_id)
+    done = await _change(ctx, api.ACQUIRE, session_id=info.session_id, client_id=params.client_id)
     connection(ctx).take_on(info.session_id, params.client_id)
     return as_json(Attached(**await _facts(ctx, info), attach_changed=done.changed))
 
@@ -87,7 +96,7 @@ async def attach(ctx: Context, params: Attach) -> Answer:
 async def detach(ctx: Context, params: Attach) -> Answer:
     """Give the lease back."""
     info = await session_of(ctx, params)
-    done = await ctx.call(api.RELEASE, session_id=info.session_id, client_id=params.client_id)
+    done = await _change(ctx, api.RELEASE, session_id=info.session_id, client_id=params.client_id)
     return as_json(Detached(**await _facts(ctx, info), detach_changed=done.changed))
 
 
@@ -96,7 +105,8 @@ async def handoff(ctx: Context, params: Handoff) -> Answer:
     if params.target_client_id == params.client_id:
         raise InvalidParams("target_client_id is client_id itself", hint="name the client to hand over to")
     info = await session_of(ctx, params)
-    done = await ctx.call(
+    done = await _change(
+        ctx,
         api.HANDOFF,
         session_id=info.session_id,
         client_id=params.client_id,
@@ -118,7 +128,8 @@ async def handoff(ctx: Context, params: Handoff) -> Answer:
 async def takeover(ctx: Context, params: Takeover) -> Answer:
     """Take the lease from another client."""
     info = await session_of(ctx, params)
-    done = await ctx.call(
+    done = await _change(
+        ctx,
         api.TAKEOVER,
         session_id=info.session_id,
         client_id=params.client_id,

@@ -32,6 +32,7 @@ from ptybridge.mcp.compat_pages import (
     page_size,
     shown,
 )
+from ptybridge.mcp.tools_common import reporting
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
 
@@ -108,13 +109,14 @@ async def read_quiescent(ctx: Context, params: Quiescent) -> Answer:
     """Wait until nothing is printed, then read."""
     info = await held_session(ctx, params)
     quiet = connection(ctx).settings.quiescence_ms if params.quiescence_ms is None else params.quiescence_ms
-    await ctx.call(
+    work = ctx.call(
         terminal.WAIT,
         session_id=info.session_id,
         client_id=connection(ctx).reader(info.session_id, params.client_id),
         until=[{"idle_ms": quiet}, {"exit": True}],
         timeout_ms=params.timeout_ms,
     )
+    await reporting(ctx, work, session_id=info.session_id, start=info.end_offset, timeout_ms=params.timeout_ms)
     return shown(await next_page(ctx, await session_of(ctx, params), params, "pty", 0), params.format)
 
 

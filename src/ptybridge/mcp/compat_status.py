@@ -20,6 +20,7 @@ from ptybridge.mcp.compat_common import (
     to_json,
 )
 from ptybridge.mcp.compat_facts import Listed, Status, listed, status
+from ptybridge.mcp.tools_common import reporting
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
 
@@ -60,7 +61,8 @@ async def wait(ctx: Context, params: Wait) -> Answer:
     """Wait for the exit."""
     info = await session_of(ctx, params)
     if info.state == "running":
-        await ctx.call(terminal.WAIT, session_id=info.session_id, until=[{"exit": True}], timeout_ms=params.timeout_ms)
+        work = ctx.call(terminal.WAIT, session_id=info.session_id, until=[{"exit": True}], timeout_ms=params.timeout_ms)
+        await reporting(ctx, work, session_id=info.session_id, start=info.end_offset, timeout_ms=params.timeout_ms)
         info = await session_of(ctx, params)
     return as_json(
         Ended(running=info.state == "running", exit_code=exit_code(info), exit_reason=EXIT_REASONS[info.exit_reason])

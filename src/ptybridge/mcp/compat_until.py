@@ -1,6 +1,7 @@
 """pty-mcp's tools that wait for a pattern: pty_read_until, pty_read_until_any, pty_prompt."""
 
-from typing import Annotated, Final, Literal
+from collections.abc import Awaitable
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 import trio
@@ -10,6 +11,7 @@ from ptybridge.mcp.compat_common import PTY, Answered, ConfirmToken, Millisecond
 from ptybridge.mcp.compat_lease import held_session
 from ptybridge.mcp.compat_pages import MOST_BYTES, Page, checked_patterns, chunk_id, notice_of, page_size
 from ptybridge.mcp.compat_write import refusing
+from ptybridge.mcp.tools_common import reporting
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
 Regex = Annotated[bool, msgspec.Meta(description="take patterns for RE2 regular expressions, not plain text")]
@@ -17,6 +19,7 @@ Patterns = Annotated[list[str], msgspec.Meta(min_length=1, max_length=64, descri
 Timeout = Annotated[
     Milliseconds, msgspec.Meta(description="wait at most so long (the configuration may set a maximum)")
 ]
+R = TypeVar("R")
 Reason = Literal["matched", "exited", "timeout", "gap"]
 
 
@@ -64,6 +67,12 @@ class FoundAny(Found, kw_only=True):
     """And which pattern it was: of those that match first, the first in the list."""
 
     pattern: str | None
+
+
+async def _reported(ctx: Context, info: session.SessionInfo, params: UntilAny, work: Awaitable[R]) -> R:
+    """Wait for a pattern and meanwhile tell the client how far it is."""
+    timeout_ms = int(timeout_seconds(ctx, params.timeout_ms) * 1000)
+    return await reporting(ctx, work, session_id=info.session_id, start=info.end_offset, timeout_ms=timeout_ms)
 
 
 async def _until(ctx: Context, info: session.SessionInfo, params: UntilAny) -> FoundAny:
@@ -180,21 +189,22 @@ async def read_until(ctx: Context, params: Until) -> Answer:
         regex=params.regex,
         timeout_ms=params.timeout_ms,
     )
-    found = msgspec.structs.asdict(await _until(ctx, info, as_any))
+    found = msgspec.structs.asdict(await _reported(ctx, info, as_any, _until(ctx, info, as_any)))
     del found["pattern"]
     return as_json(Found(**found))
 
 
 async def read_until_any(ctx: Context, params: UntilAny) -> Answer:
     """Read until one of several patterns."""
-    return as_json(await _until(ctx, await held_session(ctx, params), params))
+    info = await held_session(ctx, params)
+    return as_json(await _reported(ctx, info, params, _until(ctx, info, params)))
 
 
 async def prompt(ctx: Context, params: Prompt) -> Answer:
     """Write, then read until a pattern appears in what comes after."""
     patterns = checked_patterns(params.patterns)
     info = await held_session(ctx, params)
-    done = await refusing(
+    work = refusing(
         ctx,
         info,
         len(params.data.encode()),
@@ -208,6 +218,7 @@ async def prompt(ctx: Context, params: Prompt) -> Answer:
         client_id=params.client_id,
         confirm_token=params.confirm_token or None,
     )
+    done = await _reported(ctx, info, params, work)
     text, missed = done.data, 0
     unread = done.start_offset - done.unread_offset
     reader = connection(ctx).reader(info.session_id, params.client_id)

@@ -46,12 +46,12 @@ class Written(Ok, kw_only=True):
 
 
 class Signalled(Answered, kw_only=True):
-    """Whether the signal was sent; of a session that has exited already, how."""
+    """Whether the signal was sent; of a session that has exited already, how. What does not apply is left out."""
 
     ok: bool
-    note: Literal["already exited"] | None = None
-    error: str | None = None
-    exit_code: int | None = None
+    note: Literal["already exited"] | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    exit_code: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def refusing(ctx: Context, info: api.SessionInfo, size: int, operation: Operation[Any, R], **params: object) -> R:

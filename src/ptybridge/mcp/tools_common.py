@@ -1,4 +1,4 @@
-"""What the tools made for agents share: parameters, long calls that report, and output as bounded clean text."""
+"""What the tools made for agents share: parameters, long calls that report (pty-mcp's do, too), bounded clean text."""
 
 import base64
 from collections.abc import Awaitable
