@@ -88,6 +88,8 @@ def test_ready_alive_and_stopping(manager: Manager, start: Start) -> None:
     daemon.send_signal(signal.SIGTERM)
     manager.hears("STOPPING=1")
     assert daemon.wait(PATIENCE) == 0
+    # Its keeper is still there, and so that nothing stays behind, the next daemon ends with it.
+    assert ptybridge("ls").returncode == 0
 
 
 def test_a_hand_over_names_the_new_process_before_the_old_one_ends(manager: Manager, start: Start) -> None:
