@@ -1,12 +1,10 @@
 """Session facts as the contract shows them, and the checks every session handler shares."""
 
 import msgspec
-import trio
 
 from ptybridge.api import lease as lease_api
 from ptybridge.api import session as api
 from ptybridge.core import leases, procinfo
-from ptybridge.core.eventlog import now_ms
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.model import Caller
@@ -69,7 +67,6 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
     log, labels, limits, status = session.log, session.labels, session.limits, session.status
     commands = session.commands
     commands.catch_up()
-    active_ago = trio.current_time() - session.active_at
     return api.SessionInfo(
         session_id=session.session_id,
         name=labels.name,
@@ -92,7 +89,8 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         window_size_policy=session.attachments.policy,
         title=session.title,
         created_at_ms=session.created_at_ms,
-        last_active_at_ms=now_ms() - int(active_ago * 1000),
+        # By the session's own clock, so that two looks at one moment agree.
+        last_active_at_ms=session.created_at_ms + int((session.active_at - session.started_at) * 1000),
         exited_at_ms=session.exited_at_ms,
         start_offset=log.start,
         end_offset=log.end,
