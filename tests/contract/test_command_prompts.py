@@ -70,13 +70,18 @@ async def test_the_same_line_again_and_one_the_history_does_not_keep(client: Cli
 async def test_nothing_of_it_shows(client: Client, tmp_path: Path, shell: str) -> None:
     """The screen is the one of a shell without integration; its history holds what was entered, and no more."""
     home = home_of(tmp_path, bashrc="PS1='> '\n", zshrc="PS1='> '\nHISTFILE=~/.history SAVEHIST=10\n")
+    (home / ".config/fish").mkdir(parents=True)
+    (home / ".config/fish/config.fish").write_text("function fish_prompt; printf '> '; end\n")
     pictures = []
     for integration in ("auto", "off"):
         env = {"HOME": str(home), "ZDOTDIR": None, "XDG_CONFIG_HOME": None, "XDG_DATA_HOME": None, "HISTFILE": None}
         info = await client.call(
             session.CREATE, command=[shell], env=env, cwd=str(home), shell_integration=integration, rows=24
         )
-        await client.call(terminal.WAIT, session_id=info.session_id, until=[{"screen": ">"}], timeout_ms=PATIENCE_MS)
+        waited = await client.call(
+            terminal.WAIT, session_id=info.session_id, until=[{"screen": ">"}], timeout_ms=PATIENCE_MS
+        )
+        assert waited.reason != "timeout"
         await client.call(terminal.WAIT, session_id=info.session_id, until=[{"idle_ms": 500}], timeout_ms=PATIENCE_MS)
         await client.call(terminal.WRITE, session_id=info.session_id, data="echo $PTYBRIDGE_X hi; history\r")
         await until(client, info.session_id, "hi\r\n", offset=0)
