@@ -45,6 +45,7 @@ CALLS = [
     on("$cat", "pty_resize", "ok", cols=100, rows=30),
     on("$cat", "pty_status", '"cols":100'),
     call("pty_list", '"first"', owner="t"),
+    call("confirm_dangerous_command", '"dangerous":false', command="ls", owner="t"),
     on("$cat", "pty_attach", "", client_id="one"),
     on("$cat", "pty_handoff", "", client_id="one", target_client_id="two", reason="next"),
     on("$cat", "pty_takeover", "", client_id="one", from_client_id="two", reason="back"),
