@@ -10,6 +10,11 @@ RUN_STAMP := $(VENV)/.ptybridge-run
 DEV_STAMP := $(VENV)/.ptybridge-dev
 SOURCES_OF_VENV := pyproject.toml constraints.txt
 
+# The browser pages: installing builds them, and so does hatch_build.py alone where the developers' tools are.
+FRONTEND := src/ptybridge/web/frontend
+SOURCES_OF_PAGES := $(shell find $(FRONTEND) -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*' 2>/dev/null)
+PAGES := src/ptybridge/web/static/manifest.json
+
 # flake8-async reads no configuration file. Long-lived objects are started with `nursery.start(thing.run)`.
 FLAKE8_ASYNC := --startable-in-context-manager run,_supervise
 
@@ -20,7 +25,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all lint format bench soak docs build clean
+.PHONY: help run test test-all lint format bench soak docs pages build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -28,10 +33,10 @@ help: ## Show the targets
 run: $(RUN_STAMP) ## Start the daemon in the foreground, with a first session of your shell
 	@exec $(BIN)/ptybridge serve --with-shell $(RUN_ARGS)
 
-test: $(DEV_STAMP) ## Run all tests (TEST_ARGS="-k name" for some)
+test: $(DEV_STAMP) $(PAGES) ## Run all tests (TEST_ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -m "not soak" $(TEST_ARGS)
 
-soak: $(DEV_STAMP) ## Run the tests that take too long for CI
+soak: $(DEV_STAMP) $(PAGES) ## Run the tests that take too long for CI
 	@$(BIN)/python -m pytest -m soak --timeout 0 -o faulthandler_timeout=0 $(TEST_ARGS)
 
 lint: $(DEV_STAMP) ## Check style and types
@@ -39,6 +44,7 @@ lint: $(DEV_STAMP) ## Check style and types
 	@$(BIN)/ruff format --check src tests
 	@$(BIN)/python -m mypy
 	@find src tests -name '*.py' -exec $(BIN)/flake8-async $(FLAKE8_ASYNC) {} +
+	@$(BIN)/python $(FRONTEND)/hatch_build.py check
 
 format: $(DEV_STAMP) ## Put the code into shape
 	@$(BIN)/ruff check --fix-only --quiet src tests
@@ -51,11 +57,14 @@ docs: $(DEV_STAMP) ## Regenerate docs/reference from the contract
 	@$(BIN)/python -m ptybridge.api.describe docs/reference
 	@$(BIN)/python -m ptybridge.mcp.describe docs/reference
 
+pages: $(PAGES) ## Build the browser pages
+
 build: $(DEV_STAMP) ## Build the wheel and the source package into dist/
 	@$(BIN)/python -m build
 
 clean: ## Remove environments, caches and build products
 	@rm -rf $(VENV) .venvs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(FRONTEND)/node_modules $(dir $(PAGES))
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments -------------------------------------------------------------------------------------------
@@ -92,13 +101,17 @@ $(BIN)/python:
 	echo "Setting up $(VENV) with $$found (once) ..."; \
 	"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(RUN_STAMP): $(SOURCES_OF_VENV) | $(BIN)/python
+$(RUN_STAMP): $(SOURCES_OF_VENV) $(SOURCES_OF_PAGES) | $(BIN)/python
 	@$(call install,$(VENV),.)
 	@touch $@
 
 $(DEV_STAMP): $(SOURCES_OF_VENV) | $(BIN)/python
 	@$(call install,$(VENV),.[dev])
 	@touch $(RUN_STAMP) $@
+
+$(PAGES): $(SOURCES_OF_PAGES) | $(DEV_STAMP)
+	@$(BIN)/python $(FRONTEND)/hatch_build.py
+	@touch $@
 
 # -- every Python -------------------------------------------------------------------------------------------
 

@@ -51,7 +51,9 @@ TOO_SLOW_FOR_THE_CLI = {"trio", "quart", "quart_trio", "hypercorn", "pyghostty",
 MOST_LINES = 500
 BUNDLE_NAMES = re.compile(r"(^|/)(vendor|_vendor|third_party|node_modules|static)/|\.min\.(js|css)$|\.map$")
 BUNDLE_TYPES = {".whl", ".so", ".a", ".o", ".jar", ".zip", ".gz", ".xz", ".wasm", ".exe", ".dll", ".dylib"}
-SOURCE_TYPES = {".py", ".js", ".ts", ".css", ".html"}
+SOURCE_TYPES = {".py", ".js", ".mjs", ".ts", ".css", ".html"}
+# Made where it is needed and ignored by git: what is installed for a build, and what a build makes.
+NOT_COMMITTED = re.compile(r"(^|/)(node_modules|__pycache__)/|^src/ptybridge/web/static/")
 # No line a person wrote is this long; a bundler's are.
 LONGEST_LINE = 2000
 
@@ -247,6 +249,16 @@ def size_violations(tree: Tree) -> Iterator[str]:
             yield f"{module.path}: name the file for what it is responsible for"
 
 
+def page_size_violations(root: Path) -> Iterator[str]:
+    """Sources of the browser pages that are too long."""
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.suffix in SOURCE_TYPES and not NOT_COMMITTED.search(name):
+            lines = path.read_text().count("\n")
+            if lines > MOST_LINES:
+                yield f"{name}: {lines} lines; split it by responsibility"
+
+
 def bundle_violations(root: Path, paths: list[str]) -> Iterator[str]:
     """Third-party code or build products among the files of the repository."""
     for name in paths:
@@ -265,7 +277,9 @@ def repository_files() -> list[str]:
     if git.returncode == 0:
         return [name for name in git.stdout.splitlines() if (ROOT / name).is_file()]
     parts = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
-    return [part.as_posix() for part in parts if not part.parts[0].startswith(".")]
+    names = [part.as_posix() for part in parts if not part.parts[0].startswith(".")]
+    # A source package holds the built pages, so that installing from it needs no node.
+    return [name for name in names if not NOT_COMMITTED.search(name)]
 
 
 # -- the repository keeps them ------------------------------------------------------------------------------
@@ -289,6 +303,10 @@ def test_every_broad_handler_is_named_in_the_architecture(source: Tree) -> None:
 
 def test_tests_keep_to_the_size() -> None:
     assert list(size_violations(Tree(ROOT / "tests"))) == []
+
+
+def test_pages_keep_to_the_size() -> None:
+    assert list(page_size_violations(ROOT / "src" / PACKAGE / "web/frontend")) == []
 
 
 def test_nothing_third_party_is_committed() -> None:
@@ -411,6 +429,12 @@ def test_handler_rule_notices_a_stale_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("path", "text"), [("core/long.py", "\n" * 501), ("core/utils.py", "")])
 def test_size_rule_bites(tmp_path: Path, path: str, text: str) -> None:
     assert len(list(size_violations(tree_of(tmp_path / "made-up", {path: text})))) == 1
+
+
+def test_page_size_rule_bites_and_leaves_installed_packages_alone(tmp_path: Path) -> None:
+    files = {"src/long.ts": "\n" * 501, "src/short.ts": "\n", "node_modules/a/long.ts": "\n" * 501}
+    tree_of(tmp_path / "made-up", files)
+    assert list(page_size_violations(tmp_path / "made-up")) == ["src/long.ts: 501 lines; split it by responsibility"]
 
 
 @pytest.mark.parametrize(

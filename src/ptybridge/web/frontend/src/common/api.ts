@@ -1,0 +1,77 @@
+/** Calls of operations over HTTP, with errors of one shape. */
+
+import { address } from "./base";
+
+/** What the server answers when it refuses; `code` is a snake_case name, stable for programs. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly hint: string | null,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+  }
+}
+
+/** The request got no answer: no network, or no server. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The server does not answer.");
+  }
+}
+
+type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+/** Call a route. GET puts `parameters` into the query, the others into a JSON body. */
+export async function call<T>(method: Method, path: string, parameters: object = {}): Promise<T> {
+  const url = address(path);
+  const init: RequestInit = { method, headers: { Accept: "application/json" }, credentials: "same-origin" };
+  if (method === "GET") {
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, String(value));
+  } else {
+    init.headers = { ...init.headers, "Content-Type": "application/json" };
+    init.body = JSON.stringify(parameters);
+  }
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch {
+    throw new Unreachable();
+  }
+  const text = await response.text();
+  if (response.ok) return (text ? JSON.parse(text) : null) as T;
+  const failure = refusal(response.status, text);
+  if (failure.status === 401) goToLogin();
+  throw failure;
+}
+
+function refusal(status: number, text: string): ApiError {
+  try {
+    const { error } = JSON.parse(text) as { error: Partial<ApiError> };
+    return new ApiError(
+      status,
+      error.code ?? "unknown",
+      error.message ?? `The server refused (${status}).`,
+      error.hint ?? null,
+      error.retryable ?? false,
+    );
+  } catch {
+    return new ApiError(status, "unknown", `The server answered with status ${status}.`, null, status >= 500);
+  }
+}
+
+/** Leave for the login page, which comes back here. */
+export function goToLogin(): void {
+  const login = address("login");
+  if (location.pathname === login.pathname) return;
+  login.searchParams.set("next", location.pathname.slice(address("").pathname.length));
+  location.replace(login);
+}
+
+/** What to tell a person about anything that was thrown. */
+export function explain(error: unknown): string {
+  if (error instanceof ApiError && error.hint) return `${error.message} – ${error.hint}`;
+  return error instanceof Error ? error.message : String(error);
+}
