@@ -151,6 +151,4 @@ def agents_calls(lab: Lab) -> list[Row]:
                 [Target(PEER, factor, "at most")],
                 lab.rounds,
             )
-        # SIGTERM alone would leave the keeper with what agents' sessions have printed.
-        subprocess.run([program, "stop"], env=daemon.env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         return rows

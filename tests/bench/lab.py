@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # Peers that come from Python's package index live apart, so that they never share an environment with ptybridge.
 PEERS = ROOT / ".venvs" / "bench-peers"
-SERVE = [sys.executable, "-m", "ptybridge", "serve"]
+PTYBRIDGE = [sys.executable, "-m", "ptybridge"]
 PATIENCE_SECONDS = 60.0
 ROWS, COLS = 24, 80
 
@@ -85,12 +85,18 @@ class Lab:
             env = {name: value for name, value in os.environ.items() if not name.startswith(("PTYBRIDGE_", "XDG_"))}
             env |= {"HOME": home, "XDG_RUNTIME_DIR": home, "PTYBRIDGE_SOCKET": f"{home}/daemon.sock"}
             with open(f"{home}/output", "wb") as output:
-                process = subprocess.Popen(SERVE, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                process = subprocess.Popen(
+                    [*PTYBRIDGE, "serve"], env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
             try:
                 link = wait_for(lambda: _try_connect(env["PTYBRIDGE_SOCKET"], process, Path(output.name)), "the daemon")
                 with link:
                     yield Daemon(process.pid, env, link)
             finally:
+                # SIGTERM would leave the keeper there with its sessions, which is what it is for.
+                subprocess.run(
+                    [*PTYBRIDGE, "stop"], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+                )
                 process.terminate()
                 process.wait(timeout=PATIENCE_SECONDS)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import trio
+from tests.conftest import NeedTool
 from tests.contract.endpoints import PATIENCE_SECONDS, Client
 from tests.contract.local_endpoint import LocalClient
 from tests.contract.remote_endpoints import BlockingClient, SocketClient
@@ -109,6 +110,13 @@ async def connect(daemon: Daemon, kind: str, nursery: trio.Nursery) -> AsyncIter
     with trio.CancelScope(shield=True):
         for client in clients:
             await client.aclose()
+
+
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def shell(request: pytest.FixtureRequest, need_tool: NeedTool) -> str:
+    """A shell with integration."""
+    need_tool(request.param)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -1,19 +1,12 @@
 """Shells with integration, for the tests of commands: of a user who has configured nothing, or what a test says."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS
 
 from ptybridge.api import command, session, terminal
-
-SHELLS = [
-    pytest.param(name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"there is no {name}"))
-    for name in ("bash", "zsh", "fish")
-]
 
 
 def home_of(tmp_path: Path, **files: str) -> Path:

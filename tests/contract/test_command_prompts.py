@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, until
-from tests.contract.shells import SHELLS, home_of, open_shell, run
+from tests.contract.shells import home_of, open_shell, run
 
 from ptybridge.api import command, session, terminal
 
@@ -66,7 +66,6 @@ async def test_the_same_line_again_and_one_the_history_does_not_keep(client: Cli
     assert [one.command for one in reversed(listed.commands)] == ["echo a", "echo a", None, None, "echo b"]
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_nothing_of_it_shows(client: Client, tmp_path: Path, shell: str) -> None:
     """The screen is the one of a shell without integration; its history holds what was entered, and no more."""
     home = home_of(tmp_path, bashrc="PS1='> '\n", zshrc="PS1='> '\nHISTFILE=~/.history SAVEHIST=10\n")

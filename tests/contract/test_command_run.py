@@ -7,13 +7,12 @@ import trio
 from tests.contract.conftest import Connect
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, script, until
-from tests.contract.shells import SHELLS, at_prompt, home_of, open_shell, run
+from tests.contract.shells import at_prompt, home_of, open_shell, run
 
 from ptybridge.api import command, session, terminal
 from ptybridge.errors import Busy, Conflict, InvalidParams, SessionExited
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_the_output_and_the_exit_code_of_the_command_alone(client: Client, tmp_path: Path, shell: str) -> None:
     session_id = await open_shell(client, home_of(tmp_path), shell)
     done = await run(client, session_id, "echo one; echo two")
@@ -27,7 +26,6 @@ async def test_the_output_and_the_exit_code_of_the_command_alone(client: Client,
     assert (done.exit_code, done.output) == (0, "no end")
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_the_directory_and_the_history_are_the_shells(client: Client, tmp_path: Path, shell: str) -> None:
     home = home_of(tmp_path)
     session_id = await open_shell(client, home, shell)
@@ -45,7 +43,6 @@ async def test_the_directory_and_the_history_are_the_shells(client: Client, tmp_
     assert (got.output, got.command, got.missed_bytes) == ("semi;colon back\\slash\n", newest, 0)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_several_lines_are_one_command(client: Client, tmp_path: Path, shell: str) -> None:
     session_id = await open_shell(client, home_of(tmp_path), shell)
     done = await run(client, session_id, "echo one\necho two\n\tsh -c 'exit 3'")

@@ -3,9 +3,8 @@
 import base64
 from pathlib import Path
 
-import pytest
 from tests.contract.endpoints import Client
-from tests.contract.shells import SHELLS, home_of, open_shell, run
+from tests.contract.shells import home_of, open_shell, run
 
 from ptybridge.api import command, terminal
 
@@ -17,7 +16,6 @@ FORGED = (
 )
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_s26_printed_marks_forge_neither_a_command_nor_an_exit_code(
     client: Client, tmp_path: Path, shell: str
 ) -> None:
@@ -38,7 +36,6 @@ async def test_s26_printed_marks_forge_neither_a_command_nor_an_exit_code(
     assert [one.trusted for one in only.commands] == [True]
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_s26_marks_that_were_printed_before_prove_nothing(client: Client, tmp_path: Path, shell: str) -> None:
     """Somebody may have kept the session's output in a file, with its nonce."""
     home = home_of(tmp_path)
@@ -57,7 +54,6 @@ async def test_s26_marks_that_were_printed_before_prove_nothing(client: Client, 
     ]
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 async def test_s26_the_shells_children_do_not_get_the_nonce(client: Client, tmp_path: Path, shell: str) -> None:
     session_id = await open_shell(client, home_of(tmp_path), shell)
     await run(client, session_id, "true")

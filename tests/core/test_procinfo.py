@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import NeedTool
 
 from ptybridge.backends.spawn import quiet_fork
 from ptybridge.core import procinfo
@@ -80,9 +81,8 @@ def waits(fd: int, session_id: int) -> bool | None:
     ],
     ids=lambda argv: " ".join(argv[:3])[-40:],
 )
-def test_a_program_at_its_prompt_waits_for_input(start: Start, argv: list[str]) -> None:
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"{argv[0]} is not installed")
+def test_a_program_at_its_prompt_waits_for_input(start: Start, need_tool: NeedTool, argv: list[str]) -> None:
+    need_tool(argv[0])
     pid, fd = start(*argv)
     assert becomes(lambda: waits(fd, pid) is True)
 

@@ -1,9 +1,8 @@
 """pty_wait_for, pty_screen, pty_send_keys, pty_read_lines, pty_search, pty_history."""
 
-import shutil
 from typing import Any
 
-import pytest
+from tests.conftest import NeedTool
 from tests.mcp.compat.conftest import PATIENCE_MS, Client
 
 from ptybridge.errors import InvalidParams
@@ -124,8 +123,10 @@ async def test_history_has_commands_with_codes_directories_and_output(client: Cl
     assert "does not tell" in none
 
 
-@pytest.mark.skipif(not shutil.which("vim"), reason="needs vim")
-async def test_wish06_wish07_a_full_screen_program_is_seen_and_driven_by_keys(client: Client) -> None:
+async def test_wish06_wish07_a_full_screen_program_is_seen_and_driven_by_keys(
+    client: Client, need_tool: NeedTool
+) -> None:
+    need_tool("vim")
     session = await client.spawn("vim -u NONE -N note.txt")
     await wait(client, session, screen="note.txt")
     await client.text("pty_write", session_id=session, owner="me", data="ihello there")

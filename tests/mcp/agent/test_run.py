@@ -1,11 +1,11 @@
 """pty_run and pty_exec: one call, one command, and the whole truth about it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from tests.conftest import NeedTool
 from tests.contract.endpoints import PATIENCE_SECONDS
 from tests.contract.local_endpoint import LocalClient
 from tests.mcp.compat.conftest import PATIENCE_MS, Client, Connect
@@ -94,8 +94,8 @@ async def test_wish06_output_is_clean(client: Client) -> None:
     assert ran["output"].split("\n")[:3] == ["red", "100%", "zerowidth"]
 
 
-@pytest.mark.skipif(not shutil.which("vim"), reason="needs vim")
-async def test_wish06_of_a_full_screen_program_the_screen_is_shown(client: Client) -> None:
+async def test_wish06_of_a_full_screen_program_the_screen_is_shown(client: Client, need_tool: NeedTool) -> None:
+    need_tool("vim")
     answer, ran = await run(client, "vim -u NONE -N note.txt")
     assert (ran["reason"], ran["output"]) == ("needs_input", "")
     assert ran["screen"]["alternate"] is True
