@@ -75,7 +75,8 @@ class Attach(Params):
     """Be on a session: its exact screen, then everything live; input, sizes and acknowledgements go the other way.
 
     Answers once and then becomes binary frames (docs/protocol.md). With `offset` the raw output from there is sent
-    instead of a snapshot (to resume). `rows` and `cols` are the client's window.
+    instead of a snapshot (to resume). `rows` and `cols` are the client's window. With `ack_window_bytes` no more output
+    than that is sent beyond what the client has acknowledged, and the end waits for its last acknowledgement.
     """
 
     session_id: SessionId
@@ -84,6 +85,7 @@ class Attach(Params):
     mode: Mode = "writer"
     offset: Offset | None = None
     scrollback_lines: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    ack_window_bytes: Annotated[int, msgspec.Meta(ge=4096, le=64 << 20)] | None = None
     client_id: ClientId | None = None
 
 

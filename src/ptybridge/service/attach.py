@@ -2,7 +2,8 @@
 
 How it works: two tasks per attachment. The sender is a reader of the transcript; it starts with a snapshot taken at an
 offset and goes on with the raw log from just there, so attaching cannot race. A reader the ring has overtaken gets a
-gap and a fresh snapshot. A client whose window differs from the session's gets painted pictures instead of raw
+gap and a fresh snapshot. A client that asks for a window is sent no more than that beyond what it has acknowledged. A
+client whose window differs from the session's gets painted pictures instead of raw
 output, which only fits a terminal of the session's size. The receiver takes frames and passes input on, checking at
 every frame what the attachment may do at that moment.
 """
@@ -24,6 +25,7 @@ from ptybridge.model import Caller, ExitStatus, Mode, WindowSize
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.painter import Painter
+from ptybridge.service.window import AckWindow
 from ptybridge.wire import attach as frames
 
 CHUNK_BYTES = 128 * 1024
@@ -32,6 +34,8 @@ PAINT_SECONDS = 1 / 30
 # An unfinished escape sequence from a client's keyboard is passed on after this long.
 HELD_INPUT_SECONDS = 0.05
 DEFAULT_SCROLLBACK = 1000
+# How long the end waits for a client with a window to have shown everything (R27).
+FINAL_ACK_SECONDS = 10.0
 # As `model.Cols` and `model.Rows` have it; the frame's u16 could say more.
 MAX_CELLS = 10_000
 
@@ -52,6 +56,8 @@ class AttachService:
                     "agents attach as viewers: nothing judges what an attachment types",
                     hint="write with `session.write`, or attach with mode viewer",
                 )
+            if not {"*", "session:write"} & caller.scopes:
+                raise Denied("to write needs the scope session:write", hint="attach with mode viewer")
             authority.require(caller, session, "read-write")
         await _Attached(session, caller, params, channel).run()
 
@@ -75,6 +81,7 @@ class _Attached:
             ended=self._end,
         )
         self.replies = ReplyFilter()
+        self.window = AckWindow(params.ack_window_bytes)
         self.painter = Painter(session.follower.screen)
         self.sizes_seen = 0
         self.inline = False
@@ -112,6 +119,8 @@ class _Attached:
                 nursery.start_soon(self._until_leaving, nursery.cancel_scope)
                 nursery.start_soon(self._receive, nursery.cancel_scope)
                 await self._send()
+                with trio.move_on_after(FINAL_ACK_SECONDS):
+                    await self.window.drained()
                 if not self.leaving.is_set():
                     self._end("closed" if session.exit_reason == "closed" else "exited", "")
                 nursery.cancel_scope.cancel()
@@ -132,12 +141,16 @@ class _Attached:
 
     def offer_nowait(self, offset: int, chunk: bytes) -> bool:
         """The inline lane: see `ptybridge.core.transcript.Sink`."""
-        if not self.inline:
+        if not self.inline or self.window.room(len(chunk)) < len(chunk):
             return False
         if self.channel.offer_nowait(frames.output_head(offset, len(chunk)), chunk):
-            self.attachment.sent_offset = offset + len(chunk)
+            self._sent(offset + len(chunk))
             return True
         return False
+
+    def _sent(self, offset: int) -> None:
+        self.attachment.sent_offset = offset
+        self.window.sent(offset)
 
     async def _send(self) -> None:
         """Send until the session has ended and everything is out, or the attachment is told to leave."""
@@ -149,6 +162,7 @@ class _Attached:
             self.reader.offset = self.params.offset
             # It has what came before; were it to say so first, a program that waits for it would wait for ever.
             self.attachment.acked_offset = self.params.offset
+            self.window.restart(self.params.offset)
             session.log.floor_moved()
             self.attachment.replies_from = session.log.end
             self.sizes_seen = session.sizes.seen_at(self.params.offset)
@@ -176,6 +190,7 @@ class _Attached:
                 if self.reader.behind == 0 and not self.session.log.closed:
                     await changed.wait()
                 await trio.sleep(PAINT_SECONDS)
+                await self.window.drained()
             finally:
                 self.session.repaint.discard(changed.set)
             return
@@ -187,14 +202,18 @@ class _Attached:
 
     async def _send_output(self) -> None:
         expected = self.reader.offset
+        room = self.window.room(CHUNK_BYTES)
+        if not room:
+            await self.window.wait()
+            return
         change = self.session.sizes.next(self.sizes_seen)
-        limit = CHUNK_BYTES if change is None else min(CHUNK_BYTES, max(1, change[0] - expected))
+        limit = room if change is None else min(room, max(1, change[0] - expected))
         offset, data = self.reader.take(limit)
         if offset > expected:
             await self._snapshot(gap_from=expected)
             return
         await self.channel.send(frames.output_head(offset, len(data)), data)
-        self.attachment.sent_offset = offset + len(data)
+        self._sent(offset + len(data))
 
     async def _snapshot(self, scrollback_lines: int = 0, *, gap_from: int | None = None) -> None:
         """Send the exact screen and go on from its offset; a client of another size gets a picture.
@@ -210,6 +229,7 @@ class _Attached:
         offset, picture = screen.capture(scrollback_lines)
         self.reader.offset = offset
         self.attachment.replies_from = offset
+        self.window.restart(offset)
         if gap_from is not None:
             await self.channel.send(frames.encode(frames.Gap(start=gap_from, end=offset)))
         await self._tell_size()
@@ -250,6 +270,7 @@ class _Attached:
         self.reader.offset = offset
         if picture:
             await self.channel.send(frames.encode(frames.Rendered(offset=offset, data=picture)))
+            self.window.sent(offset)
         self.attachment.sent_offset = self.attachment.acked_offset = offset
 
     async def _send_exit(self) -> None:
@@ -323,6 +344,7 @@ class _Attached:
                 session.nudge()
             case frames.Ack(offset=offset):
                 attachment.acked_offset = min(max(attachment.acked_offset, offset), session.log.end)
+                self.window.acknowledge(min(offset, session.log.end))
                 session.log.floor_moved()
             case frames.Ping(token=token):
                 await self.channel.send(frames.encode(frames.Pong(token=token)))
