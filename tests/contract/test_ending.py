@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -10,6 +11,7 @@ from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, exited, output, script, shell, start, until
 
 from ptybridge.api import event, session, terminal
+from ptybridge.core import procinfo
 from ptybridge.errors import InvalidParams, SessionNotFound
 
 STUBBORN = "trap 'echo ignored' HUP TERM INT; echo up; while :; do sleep 0.02; done"
@@ -195,17 +197,64 @@ async def test_r02_closing_ends_grandchildren_too(client: Client, tmp_path: Path
     assert closed.exit_code == 4
 
 
-async def test_r12_what_left_the_session_survives_the_close(client: Client) -> None:
-    """`setsid` is how a program asks to be left alone; the ladder is for the session."""
-    session_id = await script(client, "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo pid $!.; exec sleep 1000")
+# How programs leave a session; each prints the pid of what has left it and runs.
+LEAVING = {
+    "setsid": "setsid sh -c 'echo pid $$.; exec sleep 1000' </dev/null",
+    "double_fork": "(setsid sh -c 'echo pid $$.; exec sleep 1000' </dev/null &)",
+    "hup_ignored": "setsid sh -c 'trap \"\" HUP; echo pid $$.; exec sleep 1000' </dev/null",
+}
+
+
+async def leave(client: Client, way: str, **params: Any) -> tuple[str, int]:
+    """Start a session of which something has left; return its id, and a pidfd of that."""
+    session_id = await script(client, f"{LEAVING[way]} & exec sleep 1000", **params)
+    return session_id, await left_by(client, session_id)
+
+
+async def left_by(client: Client, session_id: str) -> int:
     found = await client.call(
         terminal.READ_UNTIL, session_id=session_id, pattern=r"pid (\d+)\.", regex=True, timeout_ms=PATIENCE_MS
     )
     assert found.match is not None
-    pid = int(found.match[4:-1])
-    with trio.fail_after(PATIENCE_MS / 1000):
-        while os.getsid(pid) != pid:  # noqa: ASYNC110 - setsid(1) calls setsid(2) when it gets to it
-            await trio.sleep(0.002)
+    return int(found.match[4:-1])
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_r12_what_left_the_session_survives_the_close_and_is_told(client: Client, way: str) -> None:
+    """`setsid` is how a program asks to be left alone; the ladder is for the session."""
+    session_id, pid = await leave(client, way)
     closed = await client.call(session.CLOSE, session_id=session_id)
-    assert closed.survivors == []
+    assert (closed.survivors, closed.escaped) == ([], [pid])
     os.kill(pid, signal.SIGKILL)  # raises if it is gone
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_c13_what_left_the_session_can_be_ended_with_it(client: Client, way: str) -> None:
+    session_id, pid = await leave(client, way)
+    pidfd = os.pidfd_open(pid)
+    closed = await client.call(session.CLOSE, session_id=session_id, background="all", grace_ms=PATIENCE_MS)
+    assert (closed.survivors, closed.escaped) == ([], [])
+    assert closed.signals == ["SIGHUP", "SIGTERM"]
+    with trio.fail_after(PATIENCE_MS / 1000):
+        await trio.lowlevel.wait_readable(pidfd)
+    os.close(pidfd)
+
+
+async def test_c13_what_left_a_session_that_has_exited_is_told_and_can_be_ended(client: Client) -> None:
+    mine = []
+    for background in ("leave", "end", "all"):
+        session_id = await script(client, f"{LEAVING['double_fork']}; sleep 0.1", linger_ms=0)
+        pid = await left_by(client, session_id)
+        await exited(client, session_id)
+        closed = await client.call(session.CLOSE, session_id=session_id, background=background)
+        mine.append(closed.escaped == [pid])
+        if closed.escaped:
+            os.kill(pid, signal.SIGKILL)
+    assert mine == [True, True, False]
+
+
+async def test_c13_all_can_be_closed_with_what_left_them(client: Client) -> None:
+    left = [(await leave(client, way, tags=["t"]))[1] for way in LEAVING]
+    closed = await client.call(session.CLOSE_ALL, tag="t", background="all")
+    assert [one.escaped for one in closed.closed] == [[], [], []]
+    assert not any(stat is not None and stat.alive for stat in map(procinfo.process_stat, left))

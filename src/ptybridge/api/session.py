@@ -258,21 +258,30 @@ class Update(Params):
     workspace: Label | msgspec.UnsetType | None = msgspec.UNSET
 
 
+Background = Literal["end", "leave", "all"]
+
+
 class Close(Params):
     """End a session's processes (hang-up, then terminate, then kill, `grace_ms` apart) and forget the session.
 
-    `background`: "leave" spares what a program that has exited has left running, as a shell would.
+    `background` says what becomes of the rest: "end" ends all that is still in the session, and of agents' sessions
+    also what has left it (`setsid`, a double fork); "all" ends both of any session; "leave" spares what has left it,
+    and what a program that has exited has left running, as a shell would.
     Its creator may do so whatever its access; others need "control". Refused while another client has the lease.
     """
 
     session_id: SessionId
     grace_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1500
-    background: Literal["end", "leave"] = "end"
+    background: Background = "end"
     client_id: ClientId | None = None
 
 
 class ClosedResult(Result):
-    """What it took: the signals sent; processes that outlived even those (in uninterruptible sleep) or were left."""
+    """What it took: the signals sent; processes that outlived even those (in uninterruptible sleep) or were left.
+
+    `escaped` are those that had left the session and run on, as far as they can be known: by their parents, or by the
+    environment they began with.
+    """
 
     session_id: str
     signals: list[str]
@@ -280,15 +289,20 @@ class ClosedResult(Result):
     exit_code: int | None
     exit_signal: str | None
     end_offset: int
+    escaped: list[int] = []
 
 
 class CloseAll(Params):
-    """Close all sessions, or those with an owner or tag, leased ones too. `exited_only` keeps the running ones."""
+    """Close all sessions, or those with an owner or tag, leased ones too. `exited_only` keeps the running ones.
+
+    `background` as for `session.close`.
+    """
 
     owner: Label | None = None
     tag: Label | None = None
     exited_only: bool = False
     grace_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1500
+    background: Background = "end"
 
 
 class ClosedAll(Result):

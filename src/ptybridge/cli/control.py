@@ -1,6 +1,6 @@
 """`rename`, `resize`, `signal` and `close`: change what a session is, or end it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 
@@ -10,6 +10,7 @@ from ptybridge.api.session import (
     RESIZE,
     SIGNAL,
     UPDATE,
+    Background,
     Close,
     CloseAll,
     ClosedResult,
@@ -98,10 +99,24 @@ def signal_command(app: App, target: str, signal_name: str, whole: bool) -> None
 @click.option("--all", "everything", is_flag=True, help="All sessions.")
 @click.option("--exited", is_flag=True, help="All that have exited.")
 @click.option("--tag", metavar="T", help="All with this tag.")
+@click.option(
+    "--background",
+    type=click.Choice(get_args(Background)),
+    default="end",
+    show_default=True,
+    help="What becomes of background jobs: `leave` spares those of programs that have exited, `all` also "
+    "ends what has left the session (setsid), which otherwise is only done in agents' sessions.",
+)
 @click.option("--grace", type=click.FloatRange(0, 60), default=1.5, show_default=True, metavar="S",
               help="Seconds between hang-up, terminate and kill.")  # fmt: skip
 def close_command(
-    app: App, targets: tuple[str, ...], everything: bool, exited: bool, tag: str | None, grace: float
+    app: App,
+    targets: tuple[str, ...],
+    everything: bool,
+    exited: bool,
+    tag: str | None,
+    background: Background,
+    grace: float,
 ) -> None:
     """End the sessions TARGET … and forget them, with their output.
 
@@ -112,14 +127,20 @@ def close_command(
         raise click.UsageError("give a TARGET, or one of --all, --exited and --tag")
     grace_ms = int(grace * 1000)
     if several:
-        closed = app.call(CLOSE_ALL, CloseAll(tag=tag, exited_only=exited, grace_ms=grace_ms), None).closed
+        chosen = CloseAll(tag=tag, exited_only=exited, grace_ms=grace_ms, background=background)
+        closed = app.call(CLOSE_ALL, chosen, None).closed
     else:
         ids = [find_id(app, target) for target in targets]
         name = client_name()
-        closed = [app.call(CLOSE, Close(session_id=one, grace_ms=grace_ms, client_id=name), None) for one in ids]
+        closed = [
+            app.call(CLOSE, Close(session_id=one, grace_ms=grace_ms, background=background, client_id=name), None)
+            for one in ids
+        ]
     for one in closed:
-        if one.survivors:
+        if one.survivors and background != "leave":
             note(f"{one.session_id}: these outlived even SIGKILL: {', '.join(map(str, one.survivors))}")
+        if one.escaped and background != "leave":
+            note(f"{one.session_id}: these have left the session and run on: {', '.join(map(str, one.escaped))}")
     _report(app, closed, several)
 
 

@@ -7,17 +7,14 @@ same user after all: it keeps an agent from answering its own questions by the w
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from ptybridge.core import procinfo
+from ptybridge.core.strays import began_in
 
 MAX_GENERATIONS: Final = 256
-_VARIABLE: Final = b"PTYBRIDGE_SESSION_ID="
-# What a process began with can be megabytes; ours is among the first.
-_ENVIRONMENT_BYTES: Final = 1 << 20
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -66,13 +63,5 @@ def _named_session(pid: int, by_id: Mapping[str, Child]) -> str | None:
 
     It is evidence against a process and never for it, since everybody can set a variable.
     """
-    try:
-        with Path(procinfo.PROC, str(pid), "environ").open("rb") as file:
-            environment = file.read(_ENVIRONMENT_BYTES)
-    except OSError:
-        return None
-    for entry in environment.split(b"\0"):
-        if entry.startswith(_VARIABLE):
-            child = by_id.get(entry.removeprefix(_VARIABLE).decode(errors="replace"))
-            return _said(child) if child is not None else None
-    return None
+    child = by_id.get(began_in(pid) or "")
+    return _said(child) if child is not None else None

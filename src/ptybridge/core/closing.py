@@ -2,6 +2,9 @@
 
 A stopped job cannot act on a signal, so each step continues it as well. What survives even SIGKILL sits in
 uninterruptible sleep and is reported.
+
+What has left the session (`setsid`) has asked to be left alone: of a person's session it is reported and runs on, as a
+terminal server or an agent for keys is meant to. Of an agent's session it is ended, too, since nobody else would.
 """
 
 import signal
@@ -10,6 +13,7 @@ import msgspec
 import trio
 
 from ptybridge.core.session import Session
+from ptybridge.core.strays import Stray, signal_stray, strays_of
 from ptybridge.model import ExitReason
 
 LADDER = (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
@@ -19,38 +23,72 @@ KILL_SECONDS = 2.0
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What it took."""
+    """What it took, what outlived it, and what had left the session and runs on."""
 
     signals: list[str]
     survivors: list[int]
+    escaped: list[int] = []
 
 
-async def end(session: Session, reason: ExitReason, grace: float) -> Ended:
-    """End everything in the session; returns once its exit is published or nothing more can be done."""
+async def end(session: Session, reason: ExitReason, grace: float, *, escaped: bool | None = None) -> Ended:
+    """End everything in the session; returns once its exit is published or nothing more can be done.
+
+    `escaped`: also what has left the session; if not said, that of agents' sessions only.
+    """
+    ends_strays = session.labels.profile is not None if escaped is None else escaped
     sent: list[str] = []
     survivors = await _survivors(session)
+    strays = strays_of(session.session_id, survivors)
     for step in LADDER:
-        if not survivors:
+        hunted = strays if ends_strays else []
+        if not survivors and not hunted:
             break
-        if session.ending is None and not session.exited.is_set():
-            session.ending = reason
-        session.child.signal(step, whole_session=True)
-        if step is not signal.SIGKILL:
-            session.child.signal(signal.SIGCONT, whole_session=True)
-        sent.append(step.name)
-        survivors = await _wait_until_gone(session, KILL_SECONDS if step is signal.SIGKILL else grace)
+        if survivors:
+            if session.ending is None and not session.exited.is_set():
+                session.ending = reason
+            session.child.signal(step, whole_session=True)
+            if step is not signal.SIGKILL:
+                session.child.signal(signal.SIGCONT, whole_session=True)
+            sent.append(step.name)
+        _hunt(hunted, step, sent)
+        survivors = await _wait_until_gone(session, hunted, KILL_SECONDS if step is signal.SIGKILL else grace)
+        strays = _known(strays_of(session.session_id, survivors), strays)
     if not survivors:
         with trio.move_on_after(KILL_SECONDS):
             await session.exited.wait()
-    return Ended(sent, survivors)
+    return Ended(sent, survivors, [stray.pid for stray in strays])
 
 
-async def _wait_until_gone(session: Session, seconds: float) -> list[int]:
-    """Wait at most so long until no process is left; return those that are."""
+def spared(session: Session) -> Ended:
+    """Return what an exited session leaves behind when nobody is ended."""
+    survivors = session.child.survivors()
+    return Ended([], survivors, [stray.pid for stray in strays_of(session.session_id, survivors)])
+
+
+def _hunt(strays: list[Stray], step: signal.Signals, sent: list[str]) -> None:
+    # Who has no terminal takes a hang-up for "read your configuration again": for them the ladder begins one later.
+    number = signal.SIGTERM if step is signal.SIGHUP else step
+    for stray in strays:
+        signal_stray(stray, number)
+        if number is not signal.SIGKILL:
+            signal_stray(stray, signal.SIGCONT)
+    if strays and number.name not in sent:
+        sent.append(number.name)
+
+
+def _known(found: list[Stray], before: list[Stray]) -> list[Stray]:
+    """Return the living strays, also those that were found by parents which are gone by now."""
+    return sorted({*found, *(stray for stray in before if stray.alive)}, key=lambda stray: stray.pid)
+
+
+async def _wait_until_gone(session: Session, strays: list[Stray], seconds: float) -> list[int]:
+    """Wait at most so long until no process is left; return those of the session that are."""
     deadline = trio.current_time() + seconds
-    while (survivors := await _survivors(session)) and trio.current_time() < deadline:  # noqa: ASYNC110
+    while True:
+        survivors = await _survivors(session)
+        if (not survivors and not any(stray.alive for stray in strays)) or trio.current_time() >= deadline:
+            return survivors
         await trio.sleep(POLL_SECONDS)  # processes that are not ours announce nothing
-    return survivors
 
 
 async def _survivors(session: Session) -> list[int]:

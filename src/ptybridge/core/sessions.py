@@ -370,9 +370,9 @@ class Sessions:
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    async def close(self, session: Session, grace: float, reason: ExitReason = "closed") -> closing.Ended:
-        """End a session's processes and forget it."""
-        ended = await closing.end(session, reason, grace)
+    async def close(self, session: Session, grace: float, *, escaped: bool | None = None) -> closing.Ended:
+        """End a session's processes and forget it; `escaped` as for `closing.end`."""
+        ended = await closing.end(session, "closed", grace, escaped=escaped)
         await self.forget(session)
         return ended
 
@@ -395,8 +395,9 @@ class Sessions:
                 await session.leave()
         with trio.move_on_after(within):
             async with trio.open_nursery() as nursery:
-                for session in self.running():
-                    if not survives(session):
+                for session in self.all():
+                    # What agents' programs have left behind when they exited is ended with us, too.
+                    if not survives(session) and (session.state == "running" or session.labels.profile is not None):
                         nursery.start_soon(closing.end, session, "closed", within / 4)
 
     async def leave(self) -> None:

@@ -45,6 +45,12 @@ class Written(Ok, kw_only=True):
     accepted_bytes: int
 
 
+class Ended(Ok, kw_only=True):
+    """The session is forgotten; `survivors` are processes of it that even SIGKILL could not end."""
+
+    survivors: list[int] = []
+
+
 class Signalled(Answered, kw_only=True):
     """Whether the signal was sent; of a session that has exited already, how. What does not apply is left out."""
 
@@ -93,16 +99,21 @@ async def resize(ctx: Context, params: Resize) -> Answer:
 async def close(ctx: Context, params: AsClient) -> Answer:
     """End and forget."""
     info = await held_session(ctx, params)
-    await close_one(ctx, info, client_id=params.client_id)
-    return OK
+    closed = await close_one(ctx, info, client_id=params.client_id)
+    survivors = [*closed.survivors, *closed.escaped]
+    if not survivors:
+        return Answer("ok", {"ok": True, "survivors": []})
+    text = f"ok, but these processes could not be ended: {', '.join(map(str, survivors))}"
+    return Answer(text, {"ok": True, "survivors": survivors})
 
 
-async def close_one(ctx: Context, info: api.SessionInfo, **more: object) -> None:
+async def close_one(ctx: Context, info: api.SessionInfo, **more: object) -> api.ClosedResult:
     """Close a session and remember what it has moved."""
     closed = await ctx.call(api.CLOSE, session_id=info.session_id, grace_ms=CLOSE_GRACE_MS, **more)
     here = connection(ctx)
     here.closed_bytes = (here.closed_bytes[0] + closed.end_offset, here.closed_bytes[1] + info.bytes_written)
     here.forget(info.session_id)
+    return closed
 
 
 async def signal(ctx: Context, params: Signal) -> Answer:
@@ -140,10 +151,10 @@ TOOLS: Final = (
     ),
     Tool(
         "pty_close",
-        "End a session's processes (hang-up, terminate, kill) and forget it with its output. A session that has exited "
-        "by itself need not be closed.",
+        "End a session's processes (hang-up, terminate, kill), also those in the background and detached by setsid, "
+        "and forget it with its output. A session that has exited by itself need not be closed.",
         AsClient,
-        Ok,
+        Ended,
         Hints("Close a session", destructive=True),
         "core",
         close,

@@ -1,5 +1,7 @@
 """Handlers that make, find, label, size, signal and end sessions."""
 
+from typing import Final
+
 import msgspec
 import trio
 
@@ -14,6 +16,9 @@ from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import InfoCache, info, position_key, seconds
 from ptybridge.service.guard import Guard, home_of
+
+# Whether closing also ends what has left the session; None: as who made it would expect.
+_ENDS_ESCAPED: Final[dict[api.Background, bool | None]] = {"end": None, "leave": False, "all": True}
 
 
 class SessionService:
@@ -174,7 +179,7 @@ class SessionService:
         """End and forget one."""
         session = self._sessions.get(params.session_id)
         authority.require_command(caller, session, "control", client_id=params.client_id)
-        return await self._close(session, params.grace_ms / 1000, leave=params.background == "leave")
+        return await self._close(session, params.grace_ms / 1000, params.background)
 
     @handles(api.CLOSE_ALL)
     async def close_all(self, caller: Caller, params: api.CloseAll) -> api.ClosedAll:
@@ -189,24 +194,25 @@ class SessionService:
         closed: list[api.ClosedResult] = []
 
         async def close_one(session: Session) -> None:
-            closed.append(await self._close(session, params.grace_ms / 1000))
+            closed.append(await self._close(session, params.grace_ms / 1000, params.background))
 
         async with trio.open_nursery() as nursery:
             for one in chosen:
                 nursery.start_soon(close_one, one)
         return api.ClosedAll(closed=closed)
 
-    async def _close(self, session: Session, grace: float, *, leave: bool = False) -> api.ClosedResult:
-        if leave and session.state == "exited":
-            ended = closing.Ended([], session.child.survivors())
+    async def _close(self, session: Session, grace: float, background: api.Background) -> api.ClosedResult:
+        if background == "leave" and session.state == "exited":
+            ended = closing.spared(session)
             await self._sessions.forget(session)
         else:
-            ended = await self._sessions.close(session, grace)
+            ended = await self._sessions.close(session, grace, escaped=_ENDS_ESCAPED[background])
         status = session.status or ExitStatus()
         return api.ClosedResult(
             session_id=session.session_id,
             signals=ended.signals,
             survivors=ended.survivors,
+            escaped=ended.escaped,
             exit_code=status.code,
             exit_signal=status.signal,
             end_offset=session.log.end,

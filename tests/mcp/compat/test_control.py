@@ -10,6 +10,7 @@ from tests.contract.local_endpoint import LocalClient
 from tests.mcp.compat.conftest import Client, Connect
 
 from ptybridge.api import session as api
+from ptybridge.daemon import Daemon
 from ptybridge.errors import Denied, NotFound, RateLimited, SessionExited, SessionNotFound
 
 
@@ -69,6 +70,37 @@ async def test_row40_close_ends_the_whole_group_however_stubborn(client: Client,
     assert await client.text("pty_close", session_id=session, owner="me") == "ok"
     assert not lives(child)
     assert isinstance(await client.refusal("pty_status", session_id=session, owner="me"), SessionNotFound)
+
+
+LEAVERS = {
+    "setsid": "setsid sh -c 'echo pid $$.; exec sleep 60' </dev/null & exec sleep 60",
+    "double_fork": "(setsid sh -c 'echo pid $$.; exec sleep 60' </dev/null &); exec sleep 60",
+    "nohup": "nohup sleep 60 >/dev/null 2>&1 & echo pid $!.; exec sleep 60",
+    "of_an_exited_shell": "setsid sh -c 'trap \"\" HUP; echo pid $$.; exec sleep 60' </dev/null & sleep 0.1",
+}
+
+
+@pytest.mark.parametrize("way", LEAVERS)
+async def test_c13_close_ends_what_has_left_the_session(client: Client, way: str) -> None:
+    session = await client.spawn(LEAVERS[way])
+    left = int((await client.until(session, r"pid \d+\.", regex=True))["text"].split()[-1].rstrip("."))
+    assert lives(left)
+    answer = await client.answer("pty_close", session_id=session, owner="me")
+    assert (answer.text, answer.structured) == ("ok", {"ok": True, "survivors": []})
+    assert not lives(left)
+
+
+async def test_c13_close_all_and_the_end_of_the_daemon_end_it_too(client: Client, daemon: Daemon) -> None:
+    first, second = [await client.spawn(LEAVERS[way]) for way in ("double_fork", "of_an_exited_shell")]
+    left = [
+        int((await client.until(one, r"pid \d+\.", regex=True))["text"].split()[-1].rstrip("."))
+        for one in (first, second)
+    ]
+    await client.text("pty_close", session_id=first, owner="me")
+    await client.wait(second)
+    assert [lives(pid) for pid in left] == [False, True]
+    await daemon.sessions.stop(60)
+    assert not lives(left[1])
 
 
 async def test_row41_close_all_touches_only_what_agents_have_made(client: Client, human: LocalClient) -> None:

@@ -1,0 +1,90 @@
+"""What has left a session is found by the traces it cannot easily lose, and nobody else is."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ptybridge.core import strays
+from ptybridge.core.strays import Stray, signal_stray, strays_of
+
+# Prints its pid and lives until it is ended.
+STAY = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
+LEAVE = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nos.execv(sys.argv[1], sys.argv[1:])"  # noqa: E501
+
+
+@contextmanager
+def session(*wrapper: str, name: str = "s1") -> Iterator[tuple[int, int]]:
+    """Yield the pids of a session's child and of what it has started."""
+    below = [*wrapper, sys.executable, "-c", STAY]
+    program = f"import subprocess, time; subprocess.call({below!r}); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PTYBRIDGE_SESSION_ID": name},
+    ) as top:
+        assert top.stdout is not None
+        pid = int(top.stdout.readline())
+        try:
+            yield top.pid, pid
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            top.kill()
+
+
+@pytest.fixture(autouse=True)
+def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strays, "_LOOK_SECONDS", -1)
+
+
+@pytest.fixture(autouse=True)
+def _others_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process itself runs counts for nothing; here the tests are it, and must not be."""
+    monkeypatch.setattr(os, "getpid", lambda: 1 << 30)
+
+
+def found(child: int, name: str = "s1") -> list[int]:
+    return [one.pid for one in strays_of(name, [child])]
+
+
+def test_c13_who_still_has_its_parents_is_found_whatever_its_environment() -> None:
+    with session("env", "-i", "setsid", "--wait") as (child, pid):
+        assert pid in found(child)
+        assert pid in found(child, "another")
+
+
+def test_c13_who_has_lost_its_parents_is_found_by_the_environment() -> None:
+    with session(sys.executable, "-c", LEAVE) as (child, pid):
+        assert found(child) == [pid]
+        # Also when the session is empty.
+        assert {one.pid for one in strays_of("s1", [])} == {child, pid}
+        assert found(child, "s") == []
+
+
+def test_members_are_no_strays() -> None:
+    with session("nohup") as (child, pid):
+        assert [one.pid for one in strays_of("s1", [child, pid])] == []
+
+
+def test_what_the_daemon_runs_itself_for_a_session_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with session() as (child, pid):
+        monkeypatch.setattr(os, "getpid", lambda: child)
+        assert [one.pid for one in strays_of("s1", [])] == []
+        monkeypatch.setattr(os, "getpid", lambda: 1 << 30)
+        assert {child, pid} <= {one.pid for one in strays_of("s1", [])}
+
+
+def test_another_process_with_the_number_is_not_signalled() -> None:
+    with session() as (_, pid):
+        [stray] = [one for one in strays_of("s1", []) if one.pid == pid]
+        assert stray.alive
+        other = Stray(pid, stray.start_time + 1)
+        assert not other.alive
+        signal_stray(other, signal.SIGKILL)
+        assert stray.alive
+    signal_stray(Stray(1 << 22, 0), signal.SIGKILL)
