@@ -109,6 +109,13 @@ class Denied(PtybridgeError):
     rpc_code, http_status = -32001, 403
 
 
+class Unauthenticated(PtybridgeError):
+    """Nobody has said who this is."""
+
+    rpc_code, http_status = -32040, 401
+    default_hint = "`ptybridge open` logs a browser in; scripts send a key"
+
+
 class PermissionDenied(Denied):
     """The system's permissions do not allow this."""
 

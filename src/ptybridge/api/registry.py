@@ -20,6 +20,7 @@ from ptybridge.api import (
     session,
     terminal,
     transfer,
+    web,
 )
 from ptybridge.api.operation import Operation
 from ptybridge.errors import MethodNotFound
@@ -41,6 +42,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     event,
     mcp,
     node,
+    web,
 )
 
 

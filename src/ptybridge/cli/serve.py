@@ -17,7 +17,7 @@ from ptybridge.errors import PtybridgeError
     "serve",
     example="""
     ptybridge serve
-    ptybridge serve --with-shell
+    ptybridge serve --with-shell --web
     ptybridge serve -c 'htop' --socket /run/user/1000/second/daemon.sock
     """,
     exits="""
@@ -27,6 +27,9 @@ from ptybridge.errors import PtybridgeError
 )
 @click.option("-c", "shell_command", metavar="CMD", help="Start with a session of this shell command.")
 @click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
+@click.option("--web", is_flag=True, help="Serve HTTP, for browsers and scripts.")
+@click.option("--host", metavar="ADDRESS", help="Where to serve HTTP; beyond this machine only with a certificate.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Its port; the next free one when it is taken.")
 @click.option("--no-keeper", is_flag=True, help="Keep no session: all end with the daemon.")
 @click.option(
     "--service", is_flag=True, hidden=True, help="The keeper is a service of its own; used by the systemd units."
@@ -40,6 +43,9 @@ def serve_command(
     app: App,
     shell_command: str | None,
     with_shell: bool,
+    web: bool,
+    host: str | None,
+    port: int | None,
     no_keeper: bool,
     service: bool,
     detached: bool,
@@ -62,6 +68,8 @@ def serve_command(
     quiet = detached or daemonize or service
     if no_keeper or service:
         app.flags["daemon.keeper"] = service
+    if web or host is not None or port is not None:
+        app.flags.update({"web.enabled": True, "web.host": host, "web.port": port})
     # A daemon started from within a session is not part of that session.
     os.environ.pop("PTYBRIDGE_SESSION_ID", None)
     if ready_fd is None:

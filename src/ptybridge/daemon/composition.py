@@ -56,6 +56,9 @@ from ptybridge.service.secret import SecretService
 from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
 from ptybridge.service.transfer import TransferService
+from ptybridge.service.web import WebService
+from ptybridge.web.context import Web
+from ptybridge.web.front import WebFront
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ class Daemon:
             clients=lambda: self.server.connections,
             lag=lambda: self._lag_ms,
         )
-        mcp = McpService()
+        mcp, web = McpService(), WebService()
         places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
@@ -144,10 +147,12 @@ class Daemon:
             FileService(places, threads),
             TransferService(places, threads),
             self.node,
+            web,
         ]
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions))
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
+        self.web = web.front = WebFront(Web(config, registry, endpoint))
         self._warmup = Warmup(
             [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
         )
@@ -173,6 +178,7 @@ class Daemon:
                 await self.tmux.restore_own()
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
+                await front_ends.start(self.web.run)
                 await ready()
                 await outer.start(self._warmup.run)
                 gc.freeze()  # what start-up made lives as long as the process
@@ -235,10 +241,12 @@ class Daemon:
                     await self.sessions.close(session, 0)
             if self.link is not None:
                 self.link.stop_keeper()
+            await self.web.close(for_good=self._outcome is Outcome.STOPPED)
             with trio.move_on_after(0.5):
                 await self.server.drain()
         else:
             await self.sessions.leave()
+            await self.web.close(for_good=False)
         await self.sessions.logs.end(LOG_SECONDS)
 
     def _when_warm(self, spawn: Spawn) -> Spawn:

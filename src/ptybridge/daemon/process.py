@@ -20,6 +20,7 @@ from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover, Takeover
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import protocol as keeper_protocol
 from ptybridge.logs import set_up_logging
+from ptybridge.model import Caller
 from ptybridge.rpc import listener
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,10 @@ def _run(
             taking = None
         systemd.notify("READY=1", f"STATUS=Serving on {config.paths.socket}")
         announce(f"serving on {config.paths.socket}")
+        if daemon.web.base_url:
+            announce(
+                f"in a browser: {daemon.web.login_url(Caller(principal=f'uid:{os.geteuid()}', connection_id='-'))}"
+            )
 
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)

@@ -1,0 +1,76 @@
+"""The application: everything between Hypercorn and an operation, from the outside in.
+
+Gate (who is it, may it be here) → the Quart app (routes, pages).
+"""
+
+import logging
+from typing import Any, cast
+
+import msgspec
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from ptybridge.errors import InternalError, PtybridgeError
+from ptybridge.model import Caller
+from ptybridge.web.answers import error_body, error_headers, error_json
+from ptybridge.web.context import Asgi, Web
+from ptybridge.web.gate import Gate
+
+log = logging.getLogger(__name__)
+
+# We ask for ourselves here, and for no more than this.
+_OURSELVES = Caller(principal="web", connection_id="web", scopes=frozenset({"node:read"}))
+
+
+def create(web: Web) -> Asgi:
+    """Return the application."""
+    app = QuartTrio("ptybridge.web", static_folder=None)
+    # Sending has a deadline of its own, and streams have no end.
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.register_error_handler(PtybridgeError, _refuse)
+    app.register_error_handler(HTTPException, _refuse_http)
+    app.register_error_handler(Exception, _fail)
+    _add_health(app, web)
+    # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
+    return Gate(web, cast(Asgi, app))
+
+
+def _add_health(app: QuartTrio, web: Web) -> None:
+    @app.get("/health")
+    async def health() -> Response:
+        found: Any = await web.endpoint.call(_OURSELVES, "node.health", None)
+        # Anybody may ask, so this says no more than a process that watches us needs.
+        body = {"status": "ok" if found.ok else "ill", "idle": found.sessions_running == 0}
+        return Response(msgspec.json.encode(body), 200 if found.ok else 503, content_type="application/json")
+
+
+# -- errors -------------------------------------------------------------------------------------------------
+
+
+def refusal(error: PtybridgeError) -> Response:
+    """Return an error as a response."""
+    response = Response(error_body(error), error.http_status, content_type="application/json")
+    for name, value in error_headers(error):
+        response.headers[name.decode()] = value.decode()
+    return response
+
+
+async def _refuse(error: PtybridgeError) -> Response:  # noqa: ASYNC124 - Quart runs others in threads
+    return refusal(error)
+
+
+async def _refuse_http(error: HTTPException) -> Response:  # noqa: ASYNC124 - Quart runs others in threads
+    """Quart's own refusals, such as 404 and 405, in our shape."""
+    code = (error.name or "error").lower().replace(" ", "_")
+    body = error_json(code, error.description or error.name)
+    response = Response(body, error.code or 500, content_type="application/json")
+    for name, value in error.get_headers():
+        if name.lower() != "content-type":
+            response.headers[name] = value
+    return response
+
+
+async def _fail(error: Exception) -> Response:  # noqa: ASYNC124 - Quart runs others in threads
+    log.error("a request failed", exc_info=error)
+    return refusal(InternalError("this failed by a defect in ptybridge; the log has the details"))

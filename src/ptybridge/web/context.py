@@ -1,0 +1,57 @@
+"""What every part of the web front gets: one `Web`, and the caller of the request being answered."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ptybridge.api.endpoint import Endpoint
+from ptybridge.api.registry import Registry
+from ptybridge.config import Config
+from ptybridge.errors import Unauthenticated
+from ptybridge.model import Caller
+
+# ASGI 3 (asgi.readthedocs.io): an application is called once for each request or WebSocket.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Authority(Protocol):
+    """Who may: makes the codes that log a browser in."""
+
+    def one_time_code(self, caller: Caller) -> str:
+        """Return a code that is good once and briefly, for the same rights as `caller` has."""
+        ...
+
+
+@dataclass(frozen=True)
+class Web:
+    """What the parts of the web front share. `auth` is None until there is somebody to ask: then nobody gets in."""
+
+    config: Config
+    registry: Registry
+    endpoint: Endpoint
+    auth: Authority | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What every path in a link begins with."""
+        return self.config.web.prefix
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Return who makes the request, which the gate has found out. Raises `Unauthenticated`."""
+    caller = scope["state"].get("caller")
+    if not isinstance(caller, Caller):
+        raise Unauthenticated("this needs a login or a key")
+    return caller
+
+
+def caller() -> Caller:
+    """Return who makes the request that Quart is handling. Raises `Unauthenticated`."""
+    from quart import has_websocket_context, request, websocket
+
+    scope: Any = websocket.scope if has_websocket_context() else request.scope
+    return caller_of(scope)

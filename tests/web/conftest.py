@@ -1,0 +1,74 @@
+"""A daemon in process with its web front open, and connections to it."""
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+from tests.contract.local_endpoint import LocalClient
+from tests.web.http import PATIENCE_SECONDS, Http, connected
+
+from ptybridge import config
+from ptybridge.api import node
+from ptybridge.daemon import Daemon
+from ptybridge.rpc import listener
+
+Connect = Callable[..., Awaitable[Http]]
+
+
+@pytest.fixture
+def web_settings() -> config.Web:
+    """The front's settings; a module or a test may override it."""
+    return config.Web(enabled=True, port=0)
+
+
+@pytest.fixture
+async def daemon(
+    web_settings: config.Web, runtime_dir: Path, tmp_path: Path, nursery: trio.Nursery
+) -> AsyncIterator[Daemon]:
+    socket_path = runtime_dir / "p" / "daemon.sock"
+    paths = config.Paths(
+        socket=str(socket_path),
+        state_dir=str(tmp_path / "state"),
+        runtime_dir=str(socket_path.parent),
+        tmux_dir=str(runtime_dir / "tmux"),
+    )
+    daemon = Daemon(config.Config(paths=paths, daemon=config.Daemon(stop_timeout_ms=2000), web=web_settings))
+    listener.prepare_directory(socket_path.parent)
+    sock = listener.bind(socket_path)
+    sock.setblocking(False)
+    ready, stopped = trio.Event(), trio.Event()
+
+    async def announce() -> None:  # noqa: ASYNC124 - the daemon awaits it
+        ready.set()
+
+    async def run() -> None:
+        await daemon.run(sock, announce)
+        stopped.set()
+
+    nursery.start_soon(run)
+    with trio.fail_after(PATIENCE_SECONDS):
+        await ready.wait()
+    yield daemon
+    daemon.node.shutdown(LocalClient(daemon).caller, node.Shutdown())
+    with trio.fail_after(PATIENCE_SECONDS, shield=True):
+        await stopped.wait()
+    gc.unfreeze()  # the daemon freezes what start-up made, which here is every test before this one
+
+
+@pytest.fixture
+async def connect(daemon: Daemon) -> AsyncIterator[Connect]:
+    """`await connect()` makes one more connection; all go away after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(address: str | None = None) -> Http:
+            return await stack.enter_async_context(connected(address or daemon.web.addresses[0]))
+
+        yield make
+
+
+@pytest.fixture
+async def http(connect: Connect) -> Http:
+    return await connect()
