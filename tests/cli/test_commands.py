@@ -76,6 +76,7 @@ def test_the_quick_way_finds_the_socket_where_the_configuration_says(
 ) -> None:
     # Whatever the tests' own directories are called: a socket's path may have 107 bytes.
     monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("XDG_STATE_HOME")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert socket_path() == load(os.environ).config.paths.socket

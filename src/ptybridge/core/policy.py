@@ -76,9 +76,10 @@ class Policy:
         """Return what the first rule that fits says; `explain`: with the dangers of what is allowed, too."""
         judgement = _Judgement(action)
         rule = next(one.rule for one in self._rules if one.fits(action, judgement))
-        if rule.verdict != "allow" or explain:
-            judgement.judge()
-        return Decision(verdict=rule.verdict, rule=rule.name, matches=judgement.matches)
+        # Not what rules before this one had to find out: the same rule says the same, whatever stands before it.
+        told = rule.verdict != "allow" or rule.dangerous or explain
+        matches = judgement.judge() if told else ()
+        return Decision(verdict=rule.verdict, rule=rule.name, matches=matches)
 
 
 class _Judgement:

@@ -113,16 +113,7 @@ async def handoff(ctx: Context, params: Handoff) -> Answer:
         target_client_id=params.target_client_id,
         reason=params.reason,
     )
-    for session_id in done.affected_session_ids:
-        connection(ctx).take_on(session_id, params.target_client_id)
-    return as_json(
-        HandedOver(
-            **await _facts(ctx, info),
-            handoff_changed=done.changed,
-            affected_session_ids=done.affected_session_ids,
-            affected_session_count=len(done.affected_session_ids),
-        )
-    )
+    return as_json(HandedOver(**await _moved(ctx, info, done, params.target_client_id), handoff_changed=done.changed))
 
 
 async def takeover(ctx: Context, params: Takeover) -> Answer:
@@ -136,16 +127,18 @@ async def takeover(ctx: Context, params: Takeover) -> Answer:
         from_client_id=params.from_client_id,
         reason=params.reason,
     )
+    return as_json(TakenOver(**await _moved(ctx, info, done, params.client_id), takeover_changed=done.changed))
+
+
+async def _moved(ctx: Context, info: session.SessionInfo, done: api.LeaseChange, client_id: str) -> dict[str, Any]:
+    """Note who has the lease of which sessions now, and return what the two tools that move leases say alike."""
     for session_id in done.affected_session_ids:
-        connection(ctx).take_on(session_id, params.client_id)
-    return as_json(
-        TakenOver(
-            **await _facts(ctx, info),
-            takeover_changed=done.changed,
-            affected_session_ids=done.affected_session_ids,
-            affected_session_count=len(done.affected_session_ids),
-        )
-    )
+        connection(ctx).take_on(session_id, client_id)
+    return {
+        **await _facts(ctx, info),
+        "affected_session_ids": done.affected_session_ids,
+        "affected_session_count": len(done.affected_session_ids),
+    }
 
 
 async def _facts(ctx: Context, info: session.SessionInfo) -> dict[str, Any]:

@@ -292,7 +292,8 @@ async def test_c15_what_another_program_gets_is_not_judged(client: Client) -> No
 
 async def test_c15_what_is_typed_ahead_for_the_shell_is_judged(client: Client) -> None:
     session = await bash(client)
-    await client.text("pty_write", session_id=session, owner="me", data="echo go; sleep 30\n")
+    # The program itself says that it runs: bash's child is deaf to Ctrl-C between fork and exec.
+    await client.text("pty_write", session_id=session, owner="me", data="sh -c 'echo go; exec sleep 100'\n")
     await client.until(session, "go\r\n")
     await refused(client, "pty_write", session_id=session, data=f"{DANGEROUS}\n")
     await client.text("pty_write", session_id=session, owner="me", data="\x03")
