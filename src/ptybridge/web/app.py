@@ -16,6 +16,7 @@ from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
 from ptybridge.web.context import Asgi, Web
 from ptybridge.web.gate import Gate
+from ptybridge.web.pages import add_pages
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def create(web: Web) -> Asgi:
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
     _add_health(app, web)
+    add_pages(app)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     return Gate(web, cast(Asgi, app))
 

@@ -1,0 +1,108 @@
+/** The dashboard: all sessions of this node, live. */
+
+import "../common/base.css";
+import "./dashboard.css";
+
+import { call } from "../common/api";
+import { address } from "../common/base";
+import { tell } from "../common/dialog";
+import { byId, h, isTyping, setText } from "../common/dom";
+import type { Session } from "../common/model";
+import { followTheme, toggleTheme } from "../common/theme";
+import { createSession } from "./create";
+import { endSession, renameSession } from "./edit";
+import { List } from "./list";
+import { Store } from "./store";
+import { pruneWatched, tellWatched, toggleWatch } from "./watching";
+
+const KEYS: [string, string][] = [
+  ["/", "search"],
+  ["n", "new session"],
+  ["j", "next (also ↓)"],
+  ["k", "previous (also ↑)"],
+  ["Enter", "open"],
+  ["r", "name and tags"],
+  ["w", "watch: tell me when it waits for input or ends"],
+  ["x", "end"],
+  ["?", "this help"],
+];
+
+const list = new List({
+  rename: (session) => void renameSession(session).then(() => store.refresh()),
+  end: (session) => void endSession(session).then(() => store.refresh()),
+  watch: (session) => void toggleWatch(session).then(() => list.show()),
+});
+
+const store = new Store({
+  changed: (sessions) => {
+    pruneWatched(sessions);
+    list.update(sessions);
+    const waiting = sessions.filter((session) => session.state === "running" && session.waiting_for_input).length;
+    document.title = waiting ? `(${waiting}) ptybridge` : "ptybridge";
+  },
+  event: (event, session) => {
+    if (!session) return;
+    if (event.type === "waiting_for_input" || event.type === "exited") {
+      tellWatched(session, event.type, event as Partial<Session>);
+    }
+  },
+  connection: (up) => {
+    byId("lost").hidden = up;
+  },
+});
+
+function onKey(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (isTyping(event.target)) {
+    // From the search field down into the list.
+    if (event.key === "Escape") (event.target as HTMLElement).blur();
+    else if (event.key === "ArrowDown" || event.key === "Enter") list.move(1);
+    else return;
+    return event.preventDefault();
+  }
+  const selected = list.selected;
+  const act: Record<string, () => void> = {
+    "/": () => list.search(),
+    "?": help,
+    n: () => void createSession(),
+    j: () => list.move(1),
+    ArrowDown: () => list.move(1),
+    k: () => list.move(-1),
+    ArrowUp: () => list.move(-1),
+    ...(selected && {
+      r: () => list.actions.rename(selected),
+      w: () => list.actions.watch(selected),
+      x: () => list.actions.end(selected),
+    }),
+  };
+  const action = act[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+function help(): void {
+  const rows = KEYS.map(([key, what]) => h("tr", {}, h("th", {}, h("kbd", {}, key)), h("td", {}, what)));
+  void tell("Keys", h("table", { class: "keys" }, h("tbody", {}, ...rows)));
+}
+
+async function showNode(): Promise<void> {
+  const node = await call<{ hostname?: string; version?: string; user?: string }>("GET", "v1/node");
+  setText(byId("node"), [node.user && node.hostname ? `${node.user}@${node.hostname}` : node.hostname, node.version]
+    .filter(Boolean)
+    .join(" · "));
+}
+
+followTheme();
+document.addEventListener("keydown", onKey);
+byId("new").addEventListener("click", () => void createSession());
+byId("help").addEventListener("click", help);
+byId("theme").addEventListener("click", toggleTheme);
+store.start();
+// Only a line in the header; without it everything works.
+showNode().catch(() => undefined);
+// A link may ask for the dialog: <base>?new
+if (new URLSearchParams(location.search).has("new")) {
+  history.replaceState(null, "", address("").pathname);
+  void createSession();
+}

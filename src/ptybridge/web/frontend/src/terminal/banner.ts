@@ -1,0 +1,89 @@
+/** The line above the terminal that says what the connection is doing, and cards when the session is over. */
+
+import { call } from "../common/api";
+import { address } from "../common/base";
+import { ask } from "../common/dialog";
+import { byId, h } from "../common/dom";
+import { type Session, commandLine, ending } from "../common/model";
+import { duration } from "../common/time";
+import type { Exit } from "./frames";
+
+const banner = byId("banner");
+let countdown: ReturnType<typeof setInterval> | undefined;
+
+/** Say something until `clearBanner`; with a button if there is something to do. */
+export function setBanner(text: string, kind: "info" | "wait" = "info", action?: { label: string; act: () => void }): void {
+  clearInterval(countdown);
+  banner.className = kind;
+  banner.replaceChildren(
+    h("span", {}, text),
+    ...(action ? [h("button", { type: "button", onclick: action.act }, action.label)] : []),
+  );
+  banner.hidden = false;
+}
+
+export function clearBanner(): void {
+  clearInterval(countdown);
+  banner.hidden = true;
+}
+
+export function showLost(retryAt: number, retry: () => void): void {
+  const text = () => {
+    const seconds = Math.ceil((retryAt - Date.now()) / 1000);
+    return `Connection lost. What you type is not sent. ${seconds > 1 ? `Trying again in ${seconds} s …` : "Connecting …"}`;
+  };
+  setBanner(text(), "wait", { label: "Now", act: retry });
+  countdown = setInterval(() => {
+    const place = banner.firstElementChild;
+    if (place) place.textContent = text();
+  }, 500);
+}
+
+/** The session is over: how, how long it took, and what to do now. */
+export function showEnd(session: Session, exit: Exit): void {
+  const good = exit.exit_code === 0;
+  const ran = duration((session.exited_at_ms ?? Date.now()) - session.created_at_ms);
+  const card = byId("ending");
+  const again = h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again");
+  card.replaceChildren(
+    h("h2", { class: good ? "good" : "bad" }, `${good ? "✓" : "✕"} ${sentence(ending(exit))}`),
+    h("p", { class: "hint" }, h("code", {}, commandLine(session)), ` · ran for ${ran}`),
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "button", class: "quiet", onclick: () => (card.hidden = true) }, "Read the output"),
+      h("a", { class: "button", href: address("").href }, "All sessions"),
+      again,
+    ),
+  );
+  card.hidden = false;
+  again.focus();
+}
+
+/** Instead of a terminal: why there is none. */
+export function showRefused(reason: string): void {
+  const card = byId("ending");
+  card.replaceChildren(
+    h("h2", { class: "bad" }, "This session cannot be shown"),
+    h("p", {}, reason),
+    h("div", { class: "actions" }, h("a", { class: "button primary", href: address("").href }, "All sessions")),
+  );
+  card.hidden = false;
+}
+
+async function runAgain(session: Session): Promise<void> {
+  const { command, cwd, name, tags, rows, cols, backend } = session;
+  await ask({
+    title: "Run it again?",
+    body: h("p", {}, h("code", {}, commandLine(session)), ` in ${cwd}`),
+    confirm: "Run again",
+    act: async () => {
+      const made = await call<Session>("POST", "v1/sessions", { command, cwd, name, tags, rows, cols, backend });
+      location.assign(address(`s/${made.session_id}`));
+    },
+  });
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

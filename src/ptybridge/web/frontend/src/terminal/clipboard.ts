@@ -1,0 +1,92 @@
+/** Copying and pasting without surprises, and programs that ask for the clipboard (OSC 52). */
+
+import { Base64, ClipboardAddon } from "@xterm/addon-clipboard";
+import type { Terminal } from "@xterm/xterm";
+
+import { ask } from "../common/dialog";
+import { h } from "../common/dom";
+import { toast } from "../common/toast";
+
+const PREVIEW_CHARACTERS = 1500;
+// Escape sequences in a paste could end the paste early and then type commands; tab and line ends are text.
+const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
+
+export function addClipboard(terminal: Terminal, place: HTMLElement, writable: () => boolean): void {
+  place.addEventListener("paste", (event) => void pasted(event), { capture: true });
+  async function pasted(event: ClipboardEvent): Promise<void> {
+    event.preventDefault();
+    event.stopPropagation();
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    await paste(terminal, text, writable());
+  }
+  let allowed = false;
+  const provider = {
+    // A program must not read what was copied elsewhere.
+    readText: () => Promise.resolve(""),
+    writeText: async (_: string, text: string) => {
+      if (!text || document.hidden) return;
+      allowed ||= await mayWrite(text);
+      if (allowed) await writeClipboard(text);
+    },
+  };
+  terminal.loadAddon(new ClipboardAddon(new Base64(), provider as never));
+}
+
+/** Send text as a paste; lines that would run at once are shown first. */
+export async function paste(terminal: Terminal, text: string, writable = true): Promise<void> {
+  const clean = text.replace(CONTROLS, "");
+  if (!clean) return;
+  if (!writable) return toast("You are watching: nothing was pasted.");
+  const lines = clean.replace(/\r?\n$/, "").split(/\r?\n|\r/).length;
+  const runs = /[\r\n]/.test(clean) && !terminal.modes.bracketedPasteMode;
+  if (runs && !(await ask(warning(clean, lines)))) return;
+  terminal.focus();
+  terminal.paste(clean);
+}
+
+function warning(text: string, lines: number) {
+  const shown = text.length > PREVIEW_CHARACTERS ? `${text.slice(0, PREVIEW_CHARACTERS)} …` : text;
+  return {
+    title: lines === 1 ? "Paste a line and run it?" : `Paste ${lines} lines?`,
+    body: h(
+      "div",
+      {},
+      h("p", {}, "The program takes a paste like typing: each line runs as soon as it comes."),
+      h("pre", { class: "paste-preview", tabindex: 0 }, shown),
+    ),
+    confirm: "Paste",
+  };
+}
+
+/** Put text on the clipboard; also where the newer way is not to be had (pages without TLS). */
+export async function writeClipboard(text: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return;
+  } catch {
+    // Not allowed, or not there.
+  }
+  const before = document.activeElement;
+  const field = h("textarea", { class: "visually-hidden", "aria-hidden": "true" });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  if (before instanceof HTMLElement) before.focus();
+  if (!copied) toast("The browser did not allow copying.", "bad");
+}
+
+function mayWrite(text: string): Promise<boolean> {
+  const shown = text.length > PREVIEW_CHARACTERS ? `${text.slice(0, PREVIEW_CHARACTERS)} …` : text;
+  return ask({
+    title: "Let the program use your clipboard?",
+    body: h(
+      "div",
+      {},
+      h("p", {}, "It wants to replace what you have copied. If you allow it, it may until this page is closed."),
+      h("pre", { class: "paste-preview", tabindex: 0 }, shown),
+    ),
+    confirm: "Allow",
+  });
+}

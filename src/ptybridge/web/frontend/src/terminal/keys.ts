@@ -1,0 +1,64 @@
+/** Keys that are the page's and not the program's. Everything else passes. */
+
+import type { Terminal } from "@xterm/xterm";
+
+export interface PageKeys {
+  copy: () => boolean;
+  search: () => void;
+  help: () => void;
+  fontSize: (by: number | null) => void;
+  previousCommand: () => void;
+  nextCommand: () => void;
+}
+
+/** What the help shows; first the keys, then what they do. */
+export const KEY_HELP: [string, string][] = [
+  ["Ctrl Shift C", "copy the selection"],
+  ["Ctrl Shift V", "paste"],
+  ["Ctrl Shift F", "search in the output"],
+  ["Ctrl + / Ctrl − / Ctrl 0", "larger, smaller, normal letters"],
+  ["Ctrl Shift ↑ / ↓", "to the previous or next command"],
+  ["Shift PgUp / PgDn", "scroll"],
+  ["Shift F1", "this help"],
+];
+
+export function addKeys(terminal: Terminal, keys: PageKeys): void {
+  terminal.attachCustomKeyEventHandler((event) => {
+    const action = pageAction(event, keys);
+    if (!action) return true;
+    if (event.type === "keydown" && action() === false) return true;
+    event.preventDefault();
+    return false;
+  });
+}
+
+function pageAction(event: KeyboardEvent, keys: PageKeys): (() => boolean | void) | null {
+  const command = event.ctrlKey || event.metaKey;
+  if (event.shiftKey && event.key === "F1") return keys.help;
+  if (!command || event.altKey) return null;
+  if (event.shiftKey) {
+    switch (event.code) {
+      case "KeyC":
+        return keys.copy;
+      case "KeyV":
+        // The browser pastes, which xterm hears; it must not also be typed.
+        return null;
+      case "KeyF":
+        return keys.search;
+      case "ArrowUp":
+        return keys.previousCommand;
+      case "ArrowDown":
+        return keys.nextCommand;
+    }
+  }
+  switch (event.key) {
+    case "+":
+    case "=":
+      return () => keys.fontSize(1);
+    case "-":
+      return () => keys.fontSize(-1);
+    case "0":
+      return () => keys.fontSize(null);
+  }
+  return null;
+}

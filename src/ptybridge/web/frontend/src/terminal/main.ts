@@ -1,0 +1,260 @@
+/** The terminal page: one session, live. */
+
+import "../common/base.css";
+import "./terminal.css";
+
+import { call, explain } from "../common/api";
+import { CLIENT_ID } from "../common/client";
+import { byId, setText } from "../common/dom";
+import { followEvents } from "../common/events";
+import { type Session, label } from "../common/model";
+import { followTheme } from "../common/theme";
+import { toast } from "../common/toast";
+import { Acks } from "./acks";
+import { clearBanner, setBanner, showEnd, showLost, showRefused } from "./banner";
+import { addClipboard, writeClipboard } from "./clipboard";
+import { Feed } from "./feed";
+import { type Exit, type Frame, input, resize } from "./frames";
+import { addKeybar } from "./keybar";
+import { addKeys } from "./keys";
+import { Link } from "./link";
+import { Marks } from "./marks";
+import { addMenu, showHelp } from "./menu";
+import { People } from "./people";
+import { addSearch } from "./search";
+import { Sizing } from "./size";
+import { type View, changeFontSize, makeView } from "./view";
+
+const BANNER_MS = 8000;
+
+const watching = new URLSearchParams(location.search).has("view");
+
+class Page {
+  readonly view: View;
+  readonly sizing: Sizing;
+  readonly feed: Feed;
+  readonly link: Link;
+  readonly people: People;
+  readonly acks = new Acks((frame) => this.link.send(frame));
+  #session: Session;
+  #writer = !watching;
+  #exit: Exit | null = null;
+  #away = false;
+
+  constructor(session: Session) {
+    this.#session = session;
+    this.view = makeView(byId("terminal"));
+    const whole = watching || session.window_size_policy === "manual";
+    byId("terminal").classList.toggle("whole", whole);
+    this.sizing = new Sizing(this.view, byId("terminal"), session, whole);
+    this.sizing.apply();
+    this.people = new People(session);
+    this.feed = new Feed(this.view.terminal, (offset) => this.acks.shown(offset));
+    this.link = new Link(
+      { sessionId: session.session_id, clientId: CLIENT_ID, viewer: watching, size: () => this.sizing.wanted() },
+      {
+        frame: (frame) => this.#receive(frame),
+        open: (resumed) => this.#connected(resumed),
+        lost: (retryAt) => {
+          this.#away = true;
+          showLost(retryAt, () => this.link.retryNow());
+        },
+        refused: (reason) => (this.#exit ? undefined : showRefused(reason)),
+      },
+    );
+    this.#listen();
+    this.showSession(session);
+    this.link.connect();
+  }
+
+  showSession(session: Session): void {
+    this.#session = session;
+    this.people.update(session);
+    setText(byId("name"), label(session));
+    byId("viewing").hidden = this.#writer;
+    this.#showTitle(session.title);
+  }
+
+  #listen(): void {
+    const { terminal, search } = this.view;
+    const translate = addKeybar(byId("keybar"), terminal);
+    const encoder = new TextEncoder();
+    terminal.onData((data) => this.#send(encoder.encode(translate(data))));
+    // Mouse reports in the old encoding are bytes, not text.
+    terminal.onBinary((data) => this.#send(Uint8Array.from(data, (character) => character.charCodeAt(0))));
+    terminal.onTitleChange((title) => this.#showTitle(title));
+    terminal.onBell(() => this.#notice());
+    const marks = new Marks(terminal);
+    const openSearch = addSearch(terminal, search);
+    const fontSize = (by: number | null) => {
+      terminal.options.fontSize = changeFontSize(by);
+      this.#resized();
+    };
+    byId("find").addEventListener("click", openSearch);
+    addMenu({ session: () => this.#session, watching, fontSize, focus: () => terminal.focus() });
+    addKeys(terminal, {
+      copy: () => {
+        if (!terminal.hasSelection()) return false;
+        void writeClipboard(terminal.getSelection());
+        return true;
+      },
+      search: openSearch,
+      help: showHelp,
+      fontSize,
+      previousCommand: () => marks.go(-1),
+      nextCommand: () => marks.go(1),
+    });
+    addClipboard(terminal, byId("terminal"), () => this.#writer && !this.#exit);
+    new ResizeObserver(() => this.#resized()).observe(byId("terminal"));
+    // The dot of a notice goes when somebody has looked.
+    addEventListener("focus", () => this.#showTitle(this.#session.title));
+    terminal.focus();
+  }
+
+  #send(data: Uint8Array): void {
+    if (this.#exit || !data.length) return;
+    if (!this.#writer) return toast(watching ? "You are only watching." : "Somebody else has the pen.");
+    this.link.send(input(data));
+  }
+
+  #resized(): void {
+    if (this.sizing.apply()) this.#tellSize();
+  }
+
+  #tellSize(): void {
+    const { rows, cols } = this.sizing.wanted();
+    this.link.send(resize(rows, cols));
+  }
+
+  #connected(resumed: boolean): void {
+    if (this.#away) {
+      setBanner(resumed ? "Connected again; nothing was missed." : "Connected again.");
+      setTimeout(clearBanner, 2500);
+    }
+    this.#away = false;
+    this.#tellSize();
+  }
+
+  #receive(frame: Frame): void {
+    switch (frame.type) {
+      case "output":
+        this.link.offset = frame.offset + frame.data.length;
+        return this.feed.write(frame.data, this.link.offset);
+      case "snapshot":
+        return this.#redraw(frame);
+      case "rendered":
+        // A picture cannot be gone on from: after a loss the next one comes whole.
+        this.link.offset = null;
+        return this.feed.write(frame.data, frame.offset);
+      case "gap":
+        setBanner(`${frame.end - frame.start} bytes of output came too fast to be shown; this is how it stands now.`);
+        setTimeout(clearBanner, BANNER_MS);
+        return;
+      case "resized":
+        return this.#sessionResized(frame.rows, frame.cols, frame.rendered);
+      case "mode":
+        this.#writer = frame.writer;
+        byId("viewing").hidden = frame.writer;
+        return;
+      case "exited":
+        return this.#ended(frame);
+      case "detached":
+        return this.#detached(frame.reason, frame.text);
+      case "error":
+        return toast(frame.hint ? `${frame.message} – ${frame.hint}` : frame.message, "bad");
+    }
+  }
+
+  #redraw(frame: Extract<Frame, { type: "snapshot" }>): void {
+    this.link.offset = frame.offset;
+    this.feed.drop();
+    this.feed.then(() => this.view.terminal.reset());
+    this.feed.write(frame.data, frame.offset);
+    // Until then our terminal's answers to queries in the history are dropped.
+    this.feed.then(() => this.acks.now());
+  }
+
+  #sessionResized(rows: number, cols: number, rendered: boolean): void {
+    this.sizing.session = { rows, cols };
+    if (rendered && this.sizing.whole) {
+      // As large as the session, scaled to the window: then the output itself comes, not a part of a picture.
+      return this.feed.then(() => {
+        this.sizing.apply();
+        this.#tellSize();
+      });
+    }
+    this.feed.then(() => this.sizing.apply());
+    const cropped = byId("cropped");
+    cropped.hidden = !rendered;
+    setText(cropped, `${cols}×${rows}, shown in part`);
+  }
+
+  #ended(exit: Exit): void {
+    this.#exit = exit;
+    if (exit.output_closed) this.link.expectEnd();
+    this.feed.then(() => {
+      this.view.terminal.options.cursorBlink = false;
+      showEnd(this.#session, exit);
+      this.#notice();
+    });
+  }
+
+  #detached(reason: string, text: string): void {
+    this.link.end();
+    if (!this.#exit) showRefused(text || `You were detached (${reason}).`);
+  }
+
+  /** Something happened that a person in another tab may want to know. */
+  #notice(): void {
+    if (document.hidden && !document.title.startsWith("● ")) document.title = `● ${document.title}`;
+  }
+
+  #showTitle(title: string): void {
+    const name = label(this.#session);
+    this.#session = { ...this.#session, title };
+    setText(byId("title"), title === name ? "" : title);
+    document.title = title && title !== name ? `${title} · ${name}` : name;
+  }
+}
+
+async function main(): Promise<void> {
+  followTheme();
+  fitAboveKeyboard();
+  const sessionId = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
+  const get = () => call<Session>("GET", `v1/sessions/${encodeURIComponent(sessionId)}`, { detailed: false });
+  let page: Page;
+  try {
+    page = new Page(await get());
+  } catch (error) {
+    return showRefused(explain(error));
+  }
+  let asked = false;
+  const refresh = async () => {
+    // Events come in bunches; one look after the bunch is enough.
+    if (asked) return;
+    asked = true;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    asked = false;
+    try {
+      page.showSession(await get());
+    } catch {
+      // Closed meanwhile, or no connection: the link says so.
+    }
+  };
+  const seen = new Set(["attached", "detached", "lease_changed", "updated", "exited", "gap"]);
+  followEvents(
+    { event: ({ type }) => seen.has(type) && void refresh(), open: () => void refresh(), lost: () => undefined },
+    sessionId,
+  );
+}
+
+/** On telephones the page ends where the on-screen keyboard begins. */
+function fitAboveKeyboard(): void {
+  const { visualViewport } = window;
+  if (!visualViewport) return;
+  const fit = () => document.body.style.setProperty("--height", `${visualViewport.height}px`);
+  visualViewport.addEventListener("resize", fit);
+  fit();
+}
+
+void main();

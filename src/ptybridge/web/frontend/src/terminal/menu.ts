@@ -1,0 +1,98 @@
+/** The menu of the terminal page, and the help. */
+
+import { call } from "../common/api";
+import { address } from "../common/base";
+import { ask, tell } from "../common/dialog";
+import { byId, h } from "../common/dom";
+import { type Session, commandLine, label } from "../common/model";
+import { toggleTheme } from "../common/theme";
+import { toast } from "../common/toast";
+import { writeClipboard } from "./clipboard";
+import { KEY_HELP } from "./keys";
+
+export interface MenuActions {
+  session: () => Session;
+  watching: boolean;
+  fontSize: (by: number | null) => void;
+  focus: () => void;
+}
+
+export function addMenu(actions: MenuActions): void {
+  const menu = h("dialog", { class: "menu", "aria-label": "Menu" });
+  const item = (text: string, act: () => void, kind = "quiet") =>
+    h("button", { type: "button", class: kind, onclick: () => (menu.close(), act()) }, text);
+  const letters = h(
+    "div",
+    { class: "letters", role: "group", "aria-label": "Size of the letters" },
+    h("button", { type: "button", "aria-label": "Smaller letters", onclick: () => actions.fontSize(-1) }, "A−"),
+    h("button", { type: "button", "aria-label": "Normal letters", onclick: () => actions.fontSize(null) }, "A"),
+    h("button", { type: "button", "aria-label": "Larger letters", onclick: () => actions.fontSize(1) }, "A+"),
+  );
+  const here = location.pathname;
+  menu.append(
+    letters,
+    item("Dark or light", toggleTheme),
+    actions.watching
+      ? item("Type here again", () => location.assign(here))
+      : item("Only watch", () => location.assign(`${here}?view`)),
+    item("Copy a link for watching", () => {
+      void writeClipboard(`${location.origin}${here}?view`).then(() => toast("The link is on the clipboard."));
+    }),
+    item("Keys and help", showHelp),
+    item("End this session …", () => void endSession(actions.session()), "danger"),
+  );
+  document.body.append(menu);
+  const button = byId("menu");
+  button.addEventListener("click", () => {
+    menu.showModal();
+    const { bottom, right } = button.getBoundingClientRect();
+    menu.style.top = `${bottom + 4}px`;
+    menu.style.right = `${Math.max(8, innerWidth - right)}px`;
+  });
+  menu.addEventListener("click", (event) => {
+    if (event.target === menu) menu.close();
+  });
+  menu.addEventListener("close", actions.focus);
+}
+
+/** Ask, and end the session's processes. */
+export async function endSession(session: Session): Promise<void> {
+  const ended = await ask({
+    title: `End “${label(session)}”?`,
+    body: h("p", {}, "Its processes are ended and its output is forgotten: ", h("code", {}, commandLine(session))),
+    confirm: "End it",
+    danger: true,
+    act: () => call("DELETE", `v1/sessions/${session.session_id}`),
+  });
+  if (ended) location.assign(address(""));
+}
+
+export function showHelp(): void {
+  const rows = KEY_HELP.map(([keys, what]) => h("tr", {}, h("th", {}, ...chords(keys)), h("td", {}, what)));
+  void tell(
+    "Keys",
+    h(
+      "div",
+      {},
+      h("table", { class: "keys" }, h("tbody", {}, ...rows)),
+      h(
+        "p",
+        { class: "hint" },
+        "Every other key goes to the program. A few are the browser's own and never get here: ",
+        ...chords("Ctrl W"),
+        ", ",
+        ...chords("Ctrl T"),
+        " and ",
+        ...chords("Ctrl N"),
+        ". In an installed page, or in full screen with the keyboard locked, they do; otherwise use ",
+        ...chords("Ctrl Alt W"),
+        " where the program knows it, or bind another.",
+      ),
+      h("p", { class: "hint" }, "Hold Shift to select text while a program uses the mouse."),
+    ),
+  );
+}
+
+function chords(text: string): (Node | string)[] {
+  return text.split(" ").map((word) => (word === "/" ? " / " : h("kbd", {}, word)));
+}

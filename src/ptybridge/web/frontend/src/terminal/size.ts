@@ -1,0 +1,66 @@
+/**
+ * Which size the terminal has here, and which the session is told.
+ *
+ * A writer's terminal fills the window, and the session is told so: what becomes of it is up to the session's size
+ * policy. A viewer, and everybody in a session of fixed size, sees the whole of it, with letters as large as fit, and
+ * asks for nothing.
+ */
+
+import type { View } from "./view";
+import { chosenFontSize } from "./view";
+
+export interface Size {
+  rows: number;
+  cols: number;
+}
+
+const SMALLEST: Size = { rows: 2, cols: 10 };
+const SMALLEST_FONT_SIZE = 3;
+
+export class Sizing {
+  /** The session's size. */
+  session: Size;
+  /** Whether the whole session is shown, instead of filling the window. */
+  whole: boolean;
+
+  constructor(
+    readonly view: View,
+    readonly place: HTMLElement,
+    session: Size,
+    whole: boolean,
+  ) {
+    this.session = session;
+    this.whole = whole;
+  }
+
+  /** The size that this window asks for. */
+  wanted(): Size {
+    if (this.whole) return this.session;
+    const fitting = this.view.fit.proposeDimensions();
+    if (!fitting || !Number.isFinite(fitting.rows) || !Number.isFinite(fitting.cols)) return this.session;
+    return { rows: Math.max(SMALLEST.rows, fitting.rows), cols: Math.max(SMALLEST.cols, fitting.cols) };
+  }
+
+  /** Bring the terminal to the wanted size; true when that is another than before. */
+  apply(): boolean {
+    const { terminal } = this.view;
+    const { fontSize } = terminal.options;
+    const size = this.whole ? this.#fontSizeForWhole() : chosenFontSize();
+    if (fontSize !== size) terminal.options.fontSize = size;
+    const { rows, cols } = this.wanted();
+    if (rows === terminal.rows && cols === terminal.cols) return false;
+    terminal.resize(cols, rows);
+    return true;
+  }
+
+  #fontSizeForWhole(): number {
+    const { terminal, fit } = this.view;
+    const proposed = fit.proposeDimensions();
+    const now = terminal.options.fontSize ?? chosenFontSize();
+    if (!proposed) return now;
+    // Cells grow with the letters: this is how many times larger they may be until the session fills the window.
+    const factor = Math.min(proposed.cols / this.session.cols, proposed.rows / this.session.rows);
+    const size = Math.floor(now * factor * 2) / 2;
+    return Math.min(chosenFontSize(), Math.max(SMALLEST_FONT_SIZE, size));
+  }
+}

@@ -1,0 +1,88 @@
+"""The browser pages: a few shells of HTML that hold no data, and the scripts and styles they name.
+
+They are built by `frontend/hatch_build.py`. Scripts and styles have names made from their content, so browsers keep
+them for ever; the shells are asked for each time, and answered with 304 while they are the same.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from ptybridge.errors import FileNotFound, Unavailable
+
+STATIC: Final = Path(__file__).parent / "static"
+
+# What a page may do: nothing but run our scripts and styles and talk to this server. (CSP level 3)
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGES: Final = {"/": "dashboard.html", "/login": "login.html", "/s/<session_id>": "terminal.html"}
+# xterm.js decodes sixel images in WebAssembly; this allows to compile that, not to evaluate JavaScript.
+_SCRIPTS: Final = {"terminal.html": " 'wasm-unsafe-eval'"}
+
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+_ASK_AGAIN: Final = "no-cache"
+
+
+def add_pages(app: QuartTrio, static: Path = STATIC) -> None:
+    """Give `app` the routes of the pages and of what they load."""
+    for rule, page in PAGES.items():
+        app.add_url_rule(rule, f"page:{page}", _shell(static, page))
+
+    @app.get("/static/<name>")
+    async def static_file(name: str) -> Response:
+        kind = _TYPES.get(Path(name).suffix)
+        # One component, so nothing outside can be meant; the shells have their own addresses.
+        if kind is None or "/" in name or not (path := static / name).is_file():
+            raise FileNotFound(f"there is no {name} here")
+        return await _send(path, kind, _FOR_EVER if "-" in name else _ASK_AGAIN)
+
+
+def _shell(static: Path, page: str) -> Callable[..., Awaitable[Response]]:
+    policy = _POLICY.format(scripts=_SCRIPTS.get(page, ""))
+
+    async def shell(session_id: str = "") -> Response:
+        if not (static / page).is_file():
+            raise Unavailable(
+                "the browser pages are not built",
+                hint="install the package again, or run `make pages` in its source tree",
+            )
+        response = await _send(static / page, "text/html; charset=utf-8", _ASK_AGAIN)
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    return shell
+
+
+async def _send(path: Path, kind: str, caching: str) -> Response:
+    """Answer with a file, in a compressed form that was built where the client takes it, or with 304."""
+    coding, path = _smallest(path)
+    content = await trio.Path(path).read_bytes()
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    response = Response(b"", 304) if etag in request.if_none_match else Response(content, content_type=kind)
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = caching
+    response.headers["Vary"] = "Accept-Encoding"
+    if coding is not None and response.status_code == 200:
+        response.headers["Content-Encoding"] = coding
+    return response
+
+
+def _smallest(path: Path) -> tuple[str | None, Path]:
+    for coding, suffix in (("br", ".br"), ("gzip", ".gz")):
+        packed = path.with_name(path.name + suffix)
+        if request.accept_encodings[coding] > 0 and packed.is_file():
+            return coding, packed
+    return None, path
