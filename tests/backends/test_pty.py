@@ -9,8 +9,8 @@ from ptybridge.backends import nofile, pty
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
-from ptybridge.testing.contract import TerminalContract
 from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE, children, limited_descriptors, open_fds
+from ptybridge.testing.terminal_contract import TerminalContract
 
 TRUE = ChildSpec(argv=["true"], cwd="/", env=ENV, size=SIZE)
 

@@ -14,8 +14,9 @@ from ptybridge.core import procinfo
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.model import ExitStatus, WindowSize
-from ptybridge.testing.contract import Start, TerminalContract
+from ptybridge.testing.contract import Start
 from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE
+from ptybridge.testing.terminal_contract import TerminalContract
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ptybridge.backends import keeper_link
+from ptybridge.backends import keeper_start
 from ptybridge.keeper.protocol import KeeperError, connect
 
 PATIENCE = 60
@@ -119,10 +119,10 @@ def test_a_keeper_without_a_protocol_in_common_is_asked_to_become_this_version(
         return message.body
 
     assert hello()["generation"] == 0
-    monkeypatch.setattr(keeper_link, "PROTOCOL", (99, 99))
+    monkeypatch.setattr(keeper_start, "PROTOCOL", (99, 99))
     stranger = connect(control)
     with pytest.raises(KeeperError, match="only the active daemon may do this"):
-        keeper_link._claim(stranger, 0)
+        keeper_start.claim(stranger, 0)
     stranger.close()
     assert hello()["generation"] == 0  # not while a daemon works with it
     os.kill(info()["pid"], signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_a_keeper_without_a_protocol_in_common_is_asked_to_become_this_version(
     while said == "only the active daemon may do this" and time.monotonic() < deadline:
         stranger = connect(control)
         with pytest.raises(KeeperError) as caught:
-            keeper_link._claim(stranger, 0)
+            keeper_start.claim(stranger, 0)
         stranger.close()
         said = caught.value.text
     assert said == "the keeper speaks (1, 1), not [99, 99]"

@@ -8,7 +8,9 @@ import trio
 from ptybridge import config
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import EventLog
-from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.labels import Labels
+from ptybridge.core.limits import Limits
+from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.keeper.ring import Ring

@@ -9,7 +9,8 @@ import trio.testing
 from tests.core.fake_sessions import FakeWorld, printed
 from trio.testing import MockClock
 
-from ptybridge.core.session import KEPT_POSITIONS, Labels
+from ptybridge.core.labels import Labels
+from ptybridge.core.session import KEPT_POSITIONS
 from ptybridge.core.transcript import Transcript
 from ptybridge.model import Exited, ExitStatus, OutputClosed, WindowSize
 from ptybridge.testing.fake_child import FakeChild

@@ -9,8 +9,9 @@ from tests.core.fake_sessions import FakeWorld
 from trio.testing import MockClock
 
 from ptybridge import config
-from ptybridge.core.session import Labels, Session
-from ptybridge.core.sessions import IDLE_EVENT_SECONDS
+from ptybridge.core.housekeeping import IDLE_EVENT_SECONDS
+from ptybridge.core.labels import Labels
+from ptybridge.core.session import Session
 from ptybridge.errors import LimitReached, NameTaken, PtybridgeError, SessionNotFound, ShuttingDown, SpawnFailed
 from ptybridge.model import Idle
 

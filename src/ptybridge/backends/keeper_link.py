@@ -11,8 +11,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,19 +18,23 @@ from typing import Protocol, TypeVar
 import trio
 
 from ptybridge import __version__
-from ptybridge.backends import nofile
 from ptybridge.backends.keeper_answers import Answers, Asked
+from ptybridge.backends.keeper_start import (
+    CONTROL_NAME,
+    KEEPER_COMMAND,
+    POLL_SECONDS,
+    START_SECONDS,
+    KeeperStarter,
+    ask,
+    claim,
+)
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import runtime
-from ptybridge.keeper.protocol import PROTOCOL, Channel, KeeperError, Message, SessionInfo, connect, encode, raise_error
+from ptybridge.keeper.protocol import PROTOCOL, Channel, KeeperError, Message, SessionInfo, connect, encode
 from ptybridge.keeper.pump import Flow, Pump
 
 log = logging.getLogger(__name__)
 
-CONTROL_NAME = "keeper.sock"
-KEEPER_COMMAND = [sys.executable, "-P", "-m", "ptybridge.keeper"]
-START_SECONDS = 10.0
-POLL_SECONDS = 0.01
 # A keeper that does not read for so long is stopped or hung; then its children are, too.
 POST_MILLISECONDS = 2000
 # A keeper that dies again and again must not keep us busy.
@@ -78,9 +80,8 @@ class KeeperLink:
         # Called with the clients' listener of a new keeper, which has bound the path anew.
         self.on_listener: Callable[[socket.socket], None] = lambda listener: listener.close()
         self._directory = directory
-        self._listen = listen
         self._log_file = log_file
-        self._may_start = may_start
+        self._starter = KeeperStarter(directory, listen, log_file, may_start=may_start)
         self._channel: Channel | None = None
         self._epoch = 0
         self._stopping = False
@@ -96,11 +97,11 @@ class KeeperLink:
 
         Returns the clients' listener and the sessions it keeps. Raises `Unavailable`.
         """
-        channel = await self._find_keeper()
+        channel = await self._starter.find()
         # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
         channel.socket.settimeout(START_SECONDS)
         try:
-            message = _claim(channel, max(self.children, default=0))
+            message = claim(channel, max(self.children, default=0))
         except (KeeperError, OSError) as exc:
             channel.close()
             raise Unavailable(
@@ -120,39 +121,6 @@ class KeeperLink:
         channel.socket.setblocking(False)
         self._channel = channel
         return socket.socket(fileno=listener_fd), [SessionInfo.from_body(one) for one in body["sessions"]]
-
-    async def _find_keeper(self) -> Channel:
-        path = str(self._directory / CONTROL_NAME)
-        started: subprocess.Popen[bytes] | None = None
-        with trio.move_on_after(START_SECONDS):
-            while True:
-                try:
-                    return connect(path)
-                except (FileNotFoundError, ConnectionRefusedError):
-                    if self._may_start and (started is None or started.poll() is not None):
-                        started = self._start_keeper(path)
-                await trio.sleep(POLL_SECONDS)
-        if not self._may_start:
-            raise Unavailable("no keeper is running", hint="start the service `ptybridge-keeper`")
-        raise Unavailable(f"the keeper did not start within {START_SECONDS:.0f} s; see {self._log_file}")
-
-    def _start_keeper(self, control: str) -> subprocess.Popen[bytes]:
-        command = [*KEEPER_COMMAND, "--control", control, "--listen", str(self._listen)]
-        command += ["--children-nofile", str(nofile.inherited()[0])]
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        errors = os.open(self._log_file, flags, 0o600)
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-                # What it starts gets an environment of its own; it needs none, and must not keep secrets alive.
-                env=_keeper_environment(os.environ),
-            )
-        finally:
-            os.close(errors)
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -356,7 +324,7 @@ class KeeperLink:
             return 0
         try:
             channel.socket.settimeout(START_SECONDS)
-            message = _ask(channel, {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": self._epoch})
+            message = ask(channel, {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": self._epoch})
         except (OSError, KeeperError) as exc:
             channel.close()
             if isinstance(exc, KeeperError) and exc.kind == "stale":
@@ -437,34 +405,3 @@ class KeeperLink:
     def close(self) -> None:
         """End the link; the keeper goes on without us."""
         self._lose_channel()
-
-
-def _claim(channel: Channel, above: int) -> Message:
-    """Become the active daemon; return the answer to `hello`.
-
-    A keeper that knows no protocol of ours becomes one of our version first, if no daemon works with it.
-    """
-    hello = {"op": "hello", "id": 0, "proto": list(PROTOCOL), "epoch": None, "above": above}
-    try:
-        return _ask(channel, hello)
-    except KeeperError as exc:
-        if exc.kind != "protocol":
-            raise
-        log.warning("%s; it is asked to become version %s", exc, __version__)
-    _ask(channel, {"op": "upgrade", "id": 0, "argv": KEEPER_COMMAND}).close()
-    return _ask(channel, hello)
-
-
-def _ask(channel: Channel, body: Mapping[str, object]) -> Message:
-    channel.send(body)
-    while (message := channel.receive()) is not None:
-        if message.body.get("id") == body["id"]:
-            raise_error(message.body)
-            return message
-        message.close()
-    raise KeeperError("protocol", "it ended the connection")
-
-
-def _keeper_environment(env: Mapping[str, str]) -> dict[str, str]:
-    kept = {"PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT"}
-    return {name: value for name, value in env.items() if name in kept}

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import msgspec
 
 from ptybridge.core.commands import SavedCommands
+from ptybridge.core.labels import Labels
 from ptybridge.core.leases import SavedLease
+from ptybridge.core.limits import Limits
 from ptybridge.core.screen import Screen
 from ptybridge.model import Access, ExitReason, Overflow, SizePolicy, WindowSize
 
@@ -73,6 +75,29 @@ class Record(msgspec.Struct, kw_only=True):
     capacity: int | None = None
     recovered_at_ms: int | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
+
+    def labels(self) -> Labels:
+        """Return what clients call it."""
+        return Labels(
+            name=self.name,
+            owner=self.owner,
+            tags=self.tags,
+            access=self.access,
+            profile=self.profile,
+            workspace=self.workspace,
+        )
+
+    def limits(self) -> Limits:
+        """Return what it may do."""
+        return Limits(
+            overflow=self.overflow,
+            idle_timeout=self.idle_timeout,
+            max_runtime=self.max_runtime,
+            linger=self.linger,
+            input_rate=self.input_rate,
+            output_rate=self.output_rate,
+            keep=self.keep,
+        )
 
 
 class SavedScreen(msgspec.Struct, kw_only=True):

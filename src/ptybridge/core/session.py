@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 import trio
 
 from ptybridge.core.child import Child
@@ -20,7 +19,9 @@ from ptybridge.core.emulator import BellRang, Notified, ScreenEvent, TitleChange
 from ptybridge.core.eventlog import EventLog, now_ms
 from ptybridge.core.follower import ScreenFollower
 from ptybridge.core.input import InputQueue
+from ptybridge.core.labels import Labels
 from ptybridge.core.leases import Lease, Presence
+from ptybridge.core.limits import Limits
 from ptybridge.core.memory import SavedScreen
 from ptybridge.core.polling import PollingReaders
 from ptybridge.core.ratelimit import OutputDelay
@@ -33,7 +34,6 @@ from ptybridge.core.transcript import Transcript
 from ptybridge.core.winsize import Attachment, Attachments, SizeHistory
 from ptybridge.errors import PtybridgeError, SessionExited
 from ptybridge.model import (
-    Access,
     Attached,
     Bell,
     Detached,
@@ -42,7 +42,6 @@ from ptybridge.model import (
     ExitStatus,
     Notification,
     OutputClosed,
-    Overflow,
     Resized,
     SessionState,
     SizePolicy,
@@ -56,29 +55,6 @@ log = logging.getLogger(__name__)
 KEPT_POSITIONS = 1024
 # A disk that hangs must not keep a session from ending.
 LOG_SECONDS = 2.0
-
-
-class Labels(msgspec.Struct, kw_only=True):
-    """What clients call a session and may change; `profile`, the kind of client that made it, stays."""
-
-    name: str | None = None
-    owner: str | None = None
-    tags: list[str] = []
-    access: Access = "admin"
-    profile: str | None = None
-    workspace: str | None = None
-
-
-class Limits(msgspec.Struct, kw_only=True):
-    """What a session may do, in seconds and bytes."""
-
-    overflow: Overflow = "drain"
-    idle_timeout: float | None = None
-    max_runtime: float | None = None
-    linger: float = 0.5
-    input_rate: int | None = None
-    output_rate: int | None = None
-    keep: float | None = None
 
 
 class Session:

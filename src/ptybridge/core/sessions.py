@@ -1,4 +1,4 @@
-"""All sessions of a daemon: creating, finding, closing, and the housekeeping of limits and retention.
+"""All sessions of a daemon: creating, restoring, finding and ending them.
 
 `run` is the supervisor: each session runs in a task of its own whose failure is logged and ends that session alone.
 """
@@ -12,34 +12,30 @@ import msgspec
 import trio
 
 from ptybridge import config
-from ptybridge.core import closing, environment, procinfo
+from ptybridge.core import closing, environment
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.commands import SavedCommands
-from ptybridge.core.eventlog import EventLog, now_ms
+from ptybridge.core.eventlog import EventLog
+from ptybridge.core.housekeeping import Housekeeping
 from ptybridge.core.integration import Integration, prepare
+from ptybridge.core.labels import Labels, Names, check_labels
 from ptybridge.core.leases import Presence
+from ptybridge.core.limits import Limits
 from ptybridge.core.memory import Remembered, SavedLog, SavedScreen
 from ptybridge.core.redaction import Secrets
 from ptybridge.core.saver import restore_into
 from ptybridge.core.screen import Screen
-from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.session import Session
 from ptybridge.core.sessionlogs import SessionLogs
-from ptybridge.core.text import validate_label
 from ptybridge.core.transcript import Transcript
-from ptybridge.errors import InvalidParams, LimitReached, NameTaken, SessionNotFound, ShuttingDown
-from ptybridge.model import Closed, Created, ExitReason, Idle, SizePolicy, WaitingForInput, WindowSize
+from ptybridge.errors import InvalidParams, LimitReached, SessionNotFound, ShuttingDown
+from ptybridge.model import Closed, Created, ExitReason, SizePolicy, WindowSize
 
 log = logging.getLogger(__name__)
 
 # Without 0/o, 1/l/i and vowels: ids are read aloud, typed, and must not spell words.
 ID_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 ID_LENGTH = 8
-# "Waiting for input" needs this much silence; see docs/architecture.md.
-WAITING_SECONDS = 0.5
-# One `idle` event per silence of this length.
-IDLE_EVENT_SECONDS = 5.0
-# A snapshot that was taken in the middle of a flood is completed after this much silence.
-QUIET_SECONDS = 1.0
 TICK_SECONDS = 0.25
 SLOW_TICK_SECONDS = 1.0
 
@@ -76,13 +72,12 @@ class Sessions:
         self._scrollback_lines = defaults.scrollback_lines
         self._spawners = spawners
         self._by_id: dict[str, Session] = {}
-        self._names: dict[tuple[str | None, str], str] = {}
+        self._names = Names(self._runs)
         self._threads = trio.CapacityLimiter(2)  # screen parsing: more threads than cores only wait for each other
         self._nursery: trio.Nursery | None = None
         self._starting = 0
         self._stopping = False
-        self._idle_told: dict[str, float] = {}
-        self._waiting_checked: dict[str, tuple[float, float]] = {}
+        self._housekeeping = Housekeeping(self)
 
     @property
     def events(self) -> EventLog:
@@ -129,7 +124,7 @@ class Sessions:
         """Start a child and supervise it. Nothing is left behind when it fails."""
         if self._stopping or self._nursery is None:
             raise ShuttingDown("the daemon is shutting down and starts nothing")
-        self._check_labels(labels)
+        check_labels(labels)
         if len(self.running()) + self._starting >= self.limits.max_sessions:
             raise LimitReached(
                 f"{self.limits.max_sessions} sessions are running, which is the limit",
@@ -158,11 +153,11 @@ class Sessions:
         self._starting += 1
         log_directory = None
         try:
-            self._claim_name(labels, session_id)
+            self._names.claim(labels, session_id)
             log_directory = await self.logs.make_directory(session_id, spec.log_dir)
             child, transcript = await self._spawners[spec.backend](child_spec)
         except BaseException:
-            self._release_name(labels, session_id)
+            self._names.release(labels, session_id)
             if log_directory is not None:
                 os.rmdir(log_directory)
             raise
@@ -227,23 +222,8 @@ class Sessions:
             command=record.command,
             cwd=record.cwd,
             policy=record.policy,
-            labels=Labels(
-                name=record.name,
-                owner=record.owner,
-                tags=record.tags,
-                access=record.access,
-                profile=record.profile,
-                workspace=record.workspace,
-            ),
-            limits=Limits(
-                overflow=record.overflow,
-                idle_timeout=record.idle_timeout,
-                max_runtime=record.max_runtime,
-                linger=record.linger,
-                input_rate=record.input_rate,
-                output_rate=record.output_rate,
-                keep=record.keep,
-            ),
+            labels=record.labels(),
+            limits=record.limits(),
             created_by=record.created_by,
             saved_screen=saved,
             saved_commands=remembered.commands,
@@ -253,8 +233,8 @@ class Sessions:
         for offset, rows, cols in record.sizes[max(0, resizes - record.first_resize) :]:
             session.restore_size(offset, WindowSize(rows, cols))
         restore_into(session, remembered)
-        if session.labels.name is not None and session.exited_at_ms is None:
-            self._names[session.labels.owner, session.labels.name] = session.session_id
+        if session.exited_at_ms is None:
+            self._names.restore(session.labels, session.session_id)
         session.rebuild()
         if remembered.log is not None:
             self.logs.start(self._nursery, session, remembered.log)
@@ -322,6 +302,10 @@ class Sessions:
         except Exception:
             log.exception("session %s failed; the other sessions go on", session.session_id)
 
+    def _runs(self, session_id: str) -> bool | None:
+        session = self._by_id.get(session_id)
+        return session.state == "running" if session is not None else None
+
     def _new_id(self) -> str:
         while True:
             session_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
@@ -330,43 +314,14 @@ class Sessions:
 
     # -- labels ---------------------------------------------------------------------------------------------
 
-    def _check_labels(self, labels: Labels) -> None:
-        for what, value in (
-            ("name", labels.name),
-            ("owner", labels.owner),
-            ("workspace", labels.workspace),
-            *(("tag", tag) for tag in labels.tags),
-        ):
-            if value is not None:
-                validate_label(value, what)
-
-    def _claim_name(self, labels: Labels, session_id: str) -> None:
-        if labels.name is None:
-            return
-        key = (labels.owner, labels.name)
-        holder = self._by_id.get(self._names.get(key, ""))
-        claimed_by_starting = key in self._names and holder is None
-        if claimed_by_starting or (holder is not None and holder.state == "running"):
-            if self._names[key] == session_id:
-                return
-            raise NameTaken(
-                f"the name {labels.name!r} belongs to running session {self._names[key]}",
-                hint="choose another name, or close that session",
-            )
-        self._names[key] = session_id
-
-    def _release_name(self, labels: Labels, session_id: str) -> None:
-        if labels.name is not None and self._names.get((labels.owner, labels.name)) == session_id:
-            del self._names[labels.owner, labels.name]
-
     def relabel(self, session: Session, labels: Labels) -> None:
         """Give a session other labels. Raises `NameTaken` and changes nothing when the name is not free."""
-        self._check_labels(labels)
+        check_labels(labels)
         if session.state == "running":
-            self._claim_name(labels, session.session_id)
+            self._names.claim(labels, session.session_id)
         old, session.labels = session.labels, labels
         if (old.owner, old.name) != (labels.owner, labels.name):
-            self._release_name(old, session.session_id)
+            self._names.release(old, session.session_id)
 
     # -- ending ---------------------------------------------------------------------------------------------
 
@@ -380,9 +335,8 @@ class Sessions:
         """Forget a session without a signal to anybody; what its program has left in the background runs on."""
         if self._by_id.pop(session.session_id, None) is None:
             return  # somebody else closed it at the same time
-        self._release_name(session.labels, session.session_id)
-        self._idle_told.pop(session.session_id, None)
-        self._waiting_checked.pop(session.session_id, None)
+        self._names.release(session.labels, session.session_id)
+        self._housekeeping.forget(session)
         await session.forget()
         self.secrets.forget(session.session_id)
         self.events.publish(Closed, session.session_id)
@@ -416,84 +370,4 @@ class Sessions:
             while True:
                 active = any(trio.current_time() - one.active_at < 2 for one in self._by_id.values())
                 await trio.sleep(TICK_SECONDS if active else SLOW_TICK_SECONDS)
-                self._tick(nursery)
-
-    def _tick(self, nursery: trio.Nursery) -> None:
-        now = trio.current_time()
-        for session in self.running():
-            if session.log.ring.stalled:
-                # Normally who moves a floor says so; a daemon that was just taking its leave may have been the last.
-                session.log.floor_moved()
-            session.polling.forget_old(now)
-            session.saver.keep_count()
-            silence = now - session.active_at
-            self._tell_idle(session, silence)
-            self._check_waiting(session, now)
-            if silence >= QUIET_SECONDS:
-                session.saver.quiet()
-            limits = session.limits
-            if session.ending is not None:
-                continue
-            if limits.max_runtime is not None and now - session.started_at >= limits.max_runtime:
-                session.ending = "timeout"
-                nursery.start_soon(self._end_quietly, session, "timeout")
-            elif limits.idle_timeout is not None and self._unused(session, now) >= limits.idle_timeout:
-                session.ending = "idle"
-                nursery.start_soon(self._end_quietly, session, "idle")
-        self._forget_old(nursery)
-
-    def _unused(self, session: Session, now: float) -> float:
-        """For how long nobody has used the session; 0 while somebody is attached or has its lease."""
-        used = len(session.attachments) or session.lease.holder is not None
-        return 0.0 if used else now - session.used_at
-
-    async def _end_quietly(self, session: Session, reason: ExitReason) -> None:
-        await closing.end(session, reason, 1.5)
-
-    def _tell_idle(self, session: Session, silence: float) -> None:
-        if silence >= IDLE_EVENT_SECONDS and self._idle_told.get(session.session_id) != session.active_at:
-            self._idle_told[session.session_id] = session.active_at
-            self.events.publish(Idle, session.session_id, idle_ms=int(silence * 1000))
-
-    def _check_waiting(self, session: Session, now: float) -> None:
-        """Look whether the program waits for input, ever less often while nothing changes."""
-        since = session.active_at
-        silence = now - since
-        if silence < WAITING_SECONDS:
-            session.waiting_for_input = False
-            return
-        last_since, last_at = self._waiting_checked.get(session.session_id, (0.0, 0.0))
-        if last_since == since and now - last_at < min(30.0, (last_at - since) / 2):
-            return
-        self._waiting_checked[session.session_id] = (since, now)
-        was = session.waiting_for_input
-        session.waiting_for_input = self.waits_for_input(session)
-        if session.waiting_for_input and not was:
-            self.events.publish(WaitingForInput, session.session_id)
-
-    def waits_for_input(self, session: Session) -> bool:
-        """Tell whether the foreground process is blocked reading the terminal after half a second of silence."""
-        if session.state != "running" or trio.current_time() - session.active_at < WAITING_SECONDS:
-            return False
-        session.commands.catch_up()
-        if session.commands.at_prompt:
-            return False  # a shell at its prompt has done what it was told
-        pgid = session.child.foreground_pgid()
-        return pgid is not None and bool(procinfo.is_blocked_reading_terminal(pgid, session.child.pid))
-
-    def _forget_old(self, nursery: trio.Nursery) -> None:
-        exited = sorted(
-            (one for one in self._by_id.values() if one.state == "exited"), key=lambda one: one.exited_at_ms or 0
-        )
-        surplus = len(exited) - self.limits.max_exited_sessions
-        for at, session in enumerate(exited):
-            old = at < surplus or self._kept_long_enough(session)
-            if old and len(session.attachments) == 0 and session.output_closed:
-                nursery.start_soon(self.close, session, 1.5)
-
-    def _kept_long_enough(self, session: Session) -> bool:
-        since_exit = (now_ms() - (session.exited_at_ms or 0)) / 1000
-        if session.limits.keep is None:
-            return since_exit * 1000 > self.limits.exited_retention_ms
-        unused = trio.current_time() - session.polling.read_at
-        return min(since_exit, unused) > session.limits.keep
+                self._housekeeping.tick(nursery)

@@ -25,9 +25,11 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.confirmations import Confirmations
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.files.places import Places, Rules
+from ptybridge.core.labels import Labels
+from ptybridge.core.limits import Limits
 from ptybridge.core.memory import recall
 from ptybridge.core.policy import Policy
-from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions, SessionSpec, Spawn
 from ptybridge.core.transcript import Transcript
 from ptybridge.daemon import systemd

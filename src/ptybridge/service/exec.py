@@ -8,7 +8,9 @@ import trio
 from ptybridge.api import exec as api
 from ptybridge.api.endpoint import EventSink
 from ptybridge.core import closing, execution
-from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.labels import Labels
+from ptybridge.core.limits import Limits
+from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.core.text import Utf8Cutter
 from ptybridge.model import Caller, Encoding, ExitStatus, WindowSize

@@ -5,6 +5,7 @@ import msgspec
 from ptybridge.api import lease as lease_api
 from ptybridge.api import session as api
 from ptybridge.core import leases, procinfo
+from ptybridge.core.housekeeping import waits_for_input
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.model import Caller
@@ -96,7 +97,7 @@ def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api
         end_offset=log.end,
         bytes_read=log.end,
         bytes_written=session.input.accepted_bytes,
-        waiting_for_input=sessions.waits_for_input(session) if detailed else session.waiting_for_input,
+        waiting_for_input=waits_for_input(session) if detailed else session.waiting_for_input,
         foreground=foreground(session) if detailed else None,
         clients=attachments(session),
         streams=stream_offsets(session),

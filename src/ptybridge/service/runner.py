@@ -17,6 +17,7 @@ from ptybridge.api import command as api
 from ptybridge.core import procinfo
 from ptybridge.core.cleantext import clean
 from ptybridge.core.commands import Command
+from ptybridge.core.housekeeping import waits_for_input
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.errors import Busy, Conflict
@@ -280,7 +281,7 @@ class Runner:
             return "exited"
         if trio.current_time() >= self.deadline:
             return "timeout"
-        waits = self.params.needs_input and self._quiet(NEEDS_INPUT_SECONDS) and self.sessions.waits_for_input(session)
+        waits = self.params.needs_input and self._quiet(NEEDS_INPUT_SECONDS) and waits_for_input(session)
         return "needs_input" if waits else None
 
     async def _wait(self) -> None:

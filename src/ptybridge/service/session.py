@@ -8,7 +8,9 @@ import trio
 from ptybridge.api import session as api
 from ptybridge.api.operation import Done
 from ptybridge.core import closing, signals
-from ptybridge.core.session import Labels, Limits, Session
+from ptybridge.core.labels import Labels
+from ptybridge.core.limits import Limits
+from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
 from ptybridge.model import Caller, ExitStatus, Updated, WindowSize

@@ -9,6 +9,7 @@ import trio
 
 from ptybridge.api import terminal as api
 from ptybridge.core import waiting
+from ptybridge.core.housekeeping import waits_for_input
 from ptybridge.core.matching import strip_escapes
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
@@ -307,7 +308,7 @@ class TerminalService:
             idle=seconds(one.idle_ms),
             screen=one.screen,
             command_done=begin if one.command_done else None,
-            needs_input=(lambda: self._sessions.waits_for_input(session)) if one.needs_input else None,
+            needs_input=(lambda: waits_for_input(session)) if one.needs_input else None,
         )
 
     # -- looking --------------------------------------------------------------------------------------------
