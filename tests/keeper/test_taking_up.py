@@ -12,10 +12,10 @@ from tests.keeper.harness import Daemon, KeeperProcess, alive, eventually, expec
 
 from ptybridge.backends.keeper_answers import Answers
 from ptybridge.backends.keeper_link import KeeperLink
-from ptybridge.backends.kept import KeptBackend
+from ptybridge.backends.kept import KeptBackend, KeptChild
 from ptybridge.core.child import ChildSpec
 from ptybridge.core.transcript import Transcript
-from ptybridge.keeper.protocol import Message
+from ptybridge.keeper.protocol import Message, SessionInfo
 from ptybridge.model import WindowSize
 
 # The keepers that the link starts outlive what started them.
@@ -140,6 +140,45 @@ async def test_r15_a_keeper_killed_with_its_answer_leaves_a_child_that_is_looked
             await ended(log)
             assert log.ring.read(0, TOTAL) == (0, expected(0, TOTAL))
             await until(lambda: link.keeper_pid != first)
+            await child.aclose()
+            link.stop_keeper()
+            nursery.cancel_scope.cancel()
+    link.close()
+
+
+async def test_a_wake_up_of_the_keeper_before_does_not_reach_for_its_closed_descriptor(
+    run_dir: Path, keeper: KeeperProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    env = {"PATH": os.environ["PATH"]}
+    spec = ChildSpec(argv=WAITING, cwd="/", env=env, size=WindowSize(24, 80), capacity=2 * TOTAL, echo=False)
+    wait_readable = trio.lowlevel.wait_readable
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            listener, _ = await link.connect()
+            listener.close()
+            await nursery.start(link.run)
+            child, log = await KeptBackend(link).spawn("pty", spec)
+            assert isinstance(child, KeptChild)
+            wake = child._fds["wake"]
+            woken = trio.Event()
+
+            async def wait_and_reattach(fd: int) -> None:
+                await wait_readable(fd)
+                if fd == wake and not woken.is_set():
+                    # Attached anew between the wake-up and the next step of who was woken.
+                    woken.set()
+                    answer = await link.request("attach", {"sid": child.sid})
+                    info = SessionInfo.from_body(answer.body["info"])
+                    child.reattach(info, dict(zip(answer.body["names"], answer.fds, strict=True)))
+
+            monkeypatch.setattr(trio.lowlevel, "wait_readable", wait_and_reattach)
+            nursery.start_soon(child.pump, log)
+            await child.send_some(memoryview(b"go\n"))
+            await ended(log)
+            assert woken.is_set()
+            assert log.ring.read(0, TOTAL) == (0, expected(0, TOTAL))
+            child.discard()
             await child.aclose()
             link.stop_keeper()
             nursery.cancel_scope.cancel()

@@ -164,6 +164,8 @@ class KeptChild(ProcessBacked):
             if ended:
                 return
             await trio.lowlevel.wait_readable(wake)
+            if self._fds.get("wake") != wake:
+                return  # woken by the keeper before; the new one's is another, and this number may be in use again
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(wake)
 
