@@ -29,7 +29,7 @@ from ptybridge.core.session import Session
 from ptybridge.core.sessionlogs import SessionLogs
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InvalidParams, LimitReached, SessionNotFound, ShuttingDown
-from ptybridge.model import Closed, Created, ExitReason, SizePolicy, WindowSize
+from ptybridge.model import Closed, Created, SizePolicy, WindowSize
 
 log = logging.getLogger(__name__)
 
