@@ -1,9 +1,11 @@
 """A daemon in process with its web front open, and connections to it."""
 
 import gc
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +15,22 @@ from tests.web.http import PATIENCE_SECONDS, Http, connected
 from ptybridge import config
 from ptybridge.api import node
 from ptybridge.daemon import Daemon
+from ptybridge.model import Caller
 from ptybridge.rpc import listener
+from ptybridge.web.context import Asgi, Receive, Scope, Send, Web
+
+
+class OpenGate:
+    """Lets everybody in as this user: for tests of what is behind the gate."""
+
+    def __init__(self, web: Web, inner: Asgi) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            scope["state"]["caller"] = Caller(principal=f"uid:{os.geteuid()}", connection_id="http")
+        await self._inner(scope, receive, send)
+
 
 Connect = Callable[..., Awaitable[Http]]
 
@@ -25,9 +42,22 @@ def web_settings() -> config.Web:
 
 
 @pytest.fixture
+def gate() -> Any:
+    """What stands before everything else; None for what really does."""
+    return None
+
+
+@pytest.fixture
 async def daemon(
-    web_settings: config.Web, runtime_dir: Path, tmp_path: Path, nursery: trio.Nursery
+    gate: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    web_settings: config.Web,
+    runtime_dir: Path,
+    tmp_path: Path,
+    nursery: trio.Nursery,
 ) -> AsyncIterator[Daemon]:
+    if gate is not None:
+        monkeypatch.setattr("ptybridge.web.app.Gate", gate)
     socket_path = runtime_dir / "p" / "daemon.sock"
     paths = config.Paths(
         socket=str(socket_path),

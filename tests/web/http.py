@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client over trio and h11: whole answers, answers as they come, and bytes as one likes."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -103,6 +103,15 @@ async def connected(address: str) -> AsyncIterator[Http]:
         host = address
     async with stream:
         yield Http(stream, host)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.01)
 
 
 async def is_refused(address: str) -> bool:

@@ -1,6 +1,6 @@
 """The application: everything between Hypercorn and an operation, from the outside in.
 
-Gate (who is it, may it be here) → the Quart app (routes, pages).
+Gate (who is it, may it be here) → the API (every operation) → the Quart app (health, login, pages, WebSockets).
 """
 
 import logging
@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from ptybridge.errors import InternalError, PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
+from ptybridge.web.api import Api
 from ptybridge.web.context import Asgi, Web
 from ptybridge.web.gate import Gate
 from ptybridge.web.pages import add_pages
@@ -35,7 +36,7 @@ def create(web: Web) -> Asgi:
     _add_health(app, web)
     add_pages(app)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
-    return Gate(web, cast(Asgi, app))
+    return Gate(web, Api(web, cast(Asgi, app), {}))
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:
