@@ -276,6 +276,12 @@ class InputFull(PtybridgeError):
     rpc_code, http_status, retryable = -32012, 429, True
 
 
+class KeyNotFound(NotFound):
+    """There is no such key or login."""
+
+    default_hint = "`ptybridge key ls` shows them"
+
+
 class ApprovalNotFound(NotFound):
     """There is no such approval, or it was decided too long ago."""
 

@@ -19,6 +19,7 @@ Access = Literal["read-only", "read-write", "control", "admin"]
 Overflow = Literal["drain", "pause"]
 SizePolicy = Literal["latest", "smallest", "largest", "manual"]
 Mode = Literal["writer", "viewer"]
+Level = Literal["read", "full", "admin"]
 
 # A terminal of 0 columns breaks programs (division by zero in less, vim); beyond ~10,000 no emulator follows.
 Cols = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -61,12 +62,32 @@ class Caution(Value):
     confirmed: bool = False
 
 
+class Grant(Value):
+    """What a key or a login allows to whom; the secret that proves it is kept apart, and only as its hash.
+
+    `principal` is whoever shows it. `parent_id`: the key a login was made with, which ends with it. Times are
+    milliseconds since the epoch; without `expires_at_ms` it is good until it is revoked.
+    """
+
+    grant_id: str
+    kind: Literal["key", "login"]
+    name: str
+    level: Level
+    principal: str
+    created_at_ms: int
+    expires_at_ms: int | None = None
+    last_used_at_ms: int | None = None
+    parent_id: str | None = None
+    session_ids: tuple[str, ...] | None = None
+
+
 class Caller(Value):
     """Who makes a call: the authenticated principal, what it may do, and which connection it came through.
 
     `client_id` is a name the client gave itself, never a proof. `connection_id` is ours and unique. `profile` says
     what kind of client it is: None for people and scripts, "mcp" for AI agents; sessions they make are labelled so.
-    `caution`: what the settings of its connection say about dangerous commands.
+    `caution`: what the settings of its connection say about dangerous commands. `grant_id`: the key or login it has
+    shown, None for the user at the socket. `session_ids`: the only sessions it may deal with, None for all.
     """
 
     principal: str
@@ -76,6 +97,8 @@ class Caller(Value):
     pid: int | None = None
     profile: str | None = None
     caution: Caution = Caution()
+    grant_id: str | None = None
+    session_ids: tuple[str, ...] | None = None
 
 
 # -- events -------------------------------------------------------------------------------------------------

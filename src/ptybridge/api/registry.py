@@ -11,6 +11,7 @@ from ptybridge.api import (
     event,
     exec,
     file,
+    key,
     lease,
     mcp,
     node,
@@ -39,6 +40,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     policy,
     secret,
     approval,
+    key,
     event,
     mcp,
     node,
@@ -53,10 +55,10 @@ class Registry:
         self._by_name: dict[str, AnyOperation] = {}
         taken: set[str] = set()
         for operation in operations:
-            for key in filter(None, (operation.name, operation.http, operation.tool and f"tool {operation.tool}")):
-                if key in taken:
-                    raise ValueError(f"two operations claim {key!r}")
-                taken.add(key)
+            for claim in filter(None, (operation.name, operation.http, operation.tool and f"tool {operation.tool}")):
+                if claim in taken:
+                    raise ValueError(f"two operations claim {claim!r}")
+                taken.add(claim)
             self._by_name[operation.name] = operation
 
     def __iter__(self) -> Iterator[AnyOperation]:

@@ -54,6 +54,9 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "cp": ("copying", "Copy a file between here and the daemon's side."),
         "file": ("file", "List, read, write and change files on the daemon's side."),
     },
+    "Over the network": {
+        "key": ("key", "Make, list and end keys for scripts and other people."),
+    },
     "The daemon": {
         "serve": ("serve", "Run the daemon in the foreground."),
         "status": ("node", "Show whether the daemon runs and is well."),

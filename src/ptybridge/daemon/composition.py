@@ -25,6 +25,7 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.confirmations import Confirmations
 from ptybridge.core.eventlog import EventLog
 from ptybridge.core.files.places import Places, Rules
+from ptybridge.core.keyring import Keyring
 from ptybridge.core.labels import Labels
 from ptybridge.core.limits import Limits
 from ptybridge.core.memory import recall
@@ -48,6 +49,7 @@ from ptybridge.service.file import FileService, FileThreads
 from ptybridge.service.follow import FollowService
 from ptybridge.service.guard import Guard
 from ptybridge.service.journal import Journal
+from ptybridge.service.key import KeyService
 from ptybridge.service.lease import LeaseService
 from ptybridge.service.mcp import McpService
 from ptybridge.service.node import NodeService
@@ -70,6 +72,8 @@ LAG_SECONDS = 1.0
 LOG_SECONDS = 2.0
 EVENT_NUMBER = "event_number"
 SCREENS = "screens"
+# In the state directory.
+KEYS = "keys.json"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
 EVENT_BLOCK = 1000
 
@@ -114,6 +118,7 @@ class Daemon:
         self.approvals = Approvals(
             lambda: self.sessions.events, self.confirmations, ttl=config.policy.approval_ttl_ms / 1000
         )
+        self.keyring = Keyring(Path(config.paths.state_dir) / KEYS)
         by_human = config.policy.confirm == "human"
         guard = Guard(self.policy, self.confirmations, self.approvals if by_human else None)
         registry = contract()
@@ -144,6 +149,7 @@ class Daemon:
             PolicyService(self.policy, guard),
             SecretService(self.sessions, config.secret.command),
             ApprovalService(self.approvals, self.sessions),
+            KeyService(self.keyring),
             mcp,
             ExecService(self.sessions, guard),
             FileService(places, threads),
@@ -167,6 +173,7 @@ class Daemon:
         async with trio.open_nursery() as outer:
             await outer.start(self.tmux.run)
             await outer.start(self.sessions.run)
+            await outer.start(self.keyring.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)
             if self.handover is not None:

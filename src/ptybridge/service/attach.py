@@ -56,8 +56,8 @@ class AttachService:
                     "agents attach as viewers: nothing judges what an attachment types",
                     hint="write with `session.write`, or attach with mode viewer",
                 )
-            if not {"*", "session:write"} & caller.scopes:
-                raise Denied("to write needs the scope session:write", hint="attach with mode viewer")
+            if not authority.may(caller, "session:write"):
+                raise Denied("attaching as a writer needs the scope session:write", hint="attach with mode viewer")
             authority.require(caller, session, "read-write")
         await _Attached(session, caller, params, channel).run()
 

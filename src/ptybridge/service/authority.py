@@ -3,20 +3,43 @@
 Two things are looked at. The session's access level says what may be done to it at all; whoever created it may always
 close and change it, so that no level makes a session untouchable. A lease says who may write; only its holder may do
 what changes something, until it is released or taken over. What a principal may do at all (scopes) the dispatcher
-has checked before.
+has checked before, and so which sessions a key is for.
 """
+
+from typing import Any, Final
 
 from ptybridge.core.leases import Holder
 from ptybridge.core.session import Session
-from ptybridge.errors import Denied
+from ptybridge.errors import Denied, SessionNotFound
 from ptybridge.model import Access, Caller
 
+# What a key for some sessions may call besides operations on them; those that list or follow leave the others out.
+WITHOUT_SESSION: Final = frozenset({"session.list", "event.follow", "node.health", "rpc.discover", "rpc.cancel"})
 _ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
 
 
 def client_of(caller: Caller, client_id: str | None = None) -> Holder:
     """Return who acts: the name given with the call, else the client's own, else the connection."""
     return Holder(caller.principal, client_id or caller.client_id or caller.connection_id)
+
+
+def may(caller: Caller, scope: str) -> bool:
+    """Tell whether the caller has a scope."""
+    return "*" in caller.scopes or scope in caller.scopes
+
+
+def sees(caller: Caller, session_id: str | None) -> bool:
+    """Tell whether the caller may know of a session at all."""
+    return caller.session_ids is None or session_id in caller.session_ids
+
+
+def require_visible(caller: Caller, operation: str, params: Any) -> None:
+    """Keep a caller to the sessions it is for. Raises `Denied`, or `SessionNotFound` for others: it is not told."""
+    session_id = getattr(params, "session_id", None)
+    if session_id is None and operation not in WITHOUT_SESSION:
+        raise Denied(f"{operation} is not for a key that is limited to sessions")
+    if session_id is not None and not sees(caller, session_id):
+        raise SessionNotFound(f"there is no session {session_id!r}")
 
 
 def has_access(session: Session, needed: Access) -> bool:

@@ -19,6 +19,7 @@ from ptybridge.api.operation import Effect, Kind, NoParams
 from ptybridge.api.registry import AnyOperation, Registry
 from ptybridge.errors import Denied, InternalError, InvalidParams, InvalidRequest, PtybridgeError
 from ptybridge.model import Caller
+from ptybridge.service import authority
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger("ptybridge.audit")
@@ -159,7 +160,7 @@ class Dispatcher:
     def _prepare(self, bound: _Bound, caller: Caller, params: msgspec.Raw | None) -> msgspec.Struct:
         operation = bound.operation
         self.calls[operation.name] += 1
-        if "*" not in caller.scopes and operation.scope not in caller.scopes:
+        if not authority.may(caller, operation.scope):
             raise Denied(f"{operation.name} needs the scope {operation.scope}")
         try:
             decoded: msgspec.Struct = bound.decoder.decode(_EMPTY if params is None else params)
@@ -167,6 +168,8 @@ class Dispatcher:
             raise InvalidParams(f"{operation.name}: {exc}", hint=_expected(operation)) from exc
         except (msgspec.DecodeError, RecursionError) as exc:
             raise InvalidParams(f"{operation.name}: the parameters are not valid JSON ({exc})") from exc
+        if caller.session_ids is not None:
+            authority.require_visible(caller, operation.name, decoded)
         return decoded
 
     def _failed(self, bound: _Bound, caller: Caller, exc: Exception) -> PtybridgeError:

@@ -8,7 +8,8 @@ from ptybridge.api.endpoint import EventSink
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.errors import InvalidParams
-from ptybridge.model import AnyEvent, Caller, Encoding, ExitStatus, Stream
+from ptybridge.model import AnyEvent, Caller, Encoding, ExitStatus, Gap, Stream
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.terminal import HELD_SECONDS, encode
 
@@ -50,6 +51,8 @@ class FollowService:
             for event in events.after(number):
                 number = event.number
                 if params.session_id is not None and event.session_id not in {params.session_id, None}:
+                    continue
+                if not isinstance(event, Gap) and not authority.sees(caller, event.session_id):
                     continue
                 if params.types is not None and event.__struct_config__.tag not in {*params.types, "gap"}:
                     continue

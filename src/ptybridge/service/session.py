@@ -86,7 +86,8 @@ class SessionService:
         found = [
             self._cache.info(self._sessions, one)
             for one in self._sessions.all()
-            if (params.owner is None or one.labels.owner == params.owner)
+            if authority.sees(caller, one.session_id)
+            and (params.owner is None or one.labels.owner == params.owner)
             and (params.tag is None or params.tag in one.labels.tags)
             and (params.state is None or one.state == params.state)
             and (params.name is None or one.labels.name == params.name)

@@ -1,0 +1,136 @@
+"""`key`: keys for scripts and other people, and the logins of browsers."""
+
+import re
+import sys
+
+import click
+
+from ptybridge.api.key import CREATE, LIST, REVOKE, CreateKey, KeyInfo, ListKeys, RevokeKey
+from ptybridge.cli import output
+from ptybridge.cli.app import App, note
+from ptybridge.cli.command import Group, command
+from ptybridge.cli.targets import find_id
+from ptybridge.errors import KeyNotFound
+
+_UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LEVEL_STYLES = {"read": "green", "full": "", "admin": "yellow"}
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Turn "90s", "12h" or "30d" into milliseconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", value)
+    if not found:
+        raise click.BadParameter("write a number and s, m, h or d, such as 30d", ctx, param)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@command(
+    "new",
+    example="""
+    ptybridge key new backup --level read --expires 30d
+    ptybridge key new friend --level read --session build
+    ptybridge key new ci > ~/.config/ci-key
+    """,
+)
+@click.argument("name")
+@click.option("--level", type=click.Choice(["read", "full", "admin"]), default="full", help="What it may; full.")
+@click.option("--expires", metavar="TIME", callback=_duration, help="How long it is good: 90s, 12h, 30d; for ever.")
+@click.option("--session", "sessions", multiple=True, metavar="TARGET", help="It is for this session only; repeatable.")
+def new_command(app: App, name: str, level: str, expires: int | None, sessions: tuple[str, ...]) -> None:
+    """Make a key called NAME and print its value, which is shown this once and kept nowhere.
+
+    A key of level read sees sessions, full also makes and controls them, admin may do what you may.
+    """
+    made = app.call(
+        CREATE,
+        CreateKey(
+            name=name,
+            level=level,  # type: ignore[arg-type]  # click has checked it
+            expires_in_ms=expires,
+            session_ids=[find_id(app, one) for one in sessions] or None,
+        ),
+    )
+    if app.json:
+        app.emit(made)
+        return
+    print(made.value)
+    if sys.stdout.isatty():
+        note(f"this is the only time it is shown; `ptybridge key revoke {made.key.name}` ends it")
+
+
+@command("ls", example="ptybridge key ls")
+def ls_command(app: App) -> None:
+    """List the keys, and the logins of browsers."""
+    found = app.call(LIST, ListKeys()).keys
+    if app.json:
+        app.emit(found)
+        return
+    if not found:
+        note("there are no keys and no logins")
+        return
+    head = ("ID", "KIND", "NAME", "LEVEL", "MADE", "USED", "EXPIRES", "SESSIONS")
+    print(*output.table(head, [_row(one) for one in found]), sep="\n")
+
+
+def _row(one: KeyInfo) -> list[tuple[str, str]]:
+    return [
+        (one.key_id, ""),
+        (one.kind, "dim"),
+        (one.name, ""),
+        (one.level, _LEVEL_STYLES[one.level]),
+        (f"{output.ago(one.created_at_ms)} ago", "dim"),
+        ("never" if one.last_used_at_ms is None else f"{output.ago(one.last_used_at_ms)} ago", "dim"),
+        ("never" if one.expires_at_ms is None else output.clock(one.expires_at_ms), "dim"),
+        ("all" if one.session_ids is None else ", ".join(one.session_ids), ""),
+    ]
+
+
+@command(
+    "revoke",
+    example="""
+    ptybridge key revoke backup
+    ptybridge key revoke l3f09a2c1
+    ptybridge key revoke --logins
+    """,
+)
+@click.argument("which", nargs=-1, metavar="[ID|NAME]…")
+@click.option("--logins", is_flag=True, help="End the logins of all browsers.")
+def revoke_command(app: App, which: tuple[str, ...], logins: bool) -> None:
+    """End keys and logins: what is open with them closes at once."""
+    if not which and not logins:
+        raise click.UsageError("say which, by id or name, or --logins")
+    wanted = list(which)
+    if logins:
+        wanted += [one.key_id for one in app.call(LIST, ListKeys()).keys if one.kind == "login"]
+    gone: dict[str, KeyInfo] = {}
+    for one in wanted:
+        if one in gone:
+            continue  # it went with the key it was made with
+        try:
+            ended = app.call(REVOKE, RevokeKey(key_id=one)).keys
+        except KeyNotFound:
+            if one in which:
+                raise
+            continue  # a login that has ended by itself meanwhile
+        gone |= {info.key_id: info for info in ended}
+    if app.json:
+        app.emit(list(gone.values()))
+
+
+@click.group(
+    "key",
+    cls=Group,
+    example="""
+    ptybridge key new backup --level read
+    ptybridge key ls
+    ptybridge key revoke backup
+    """,
+)
+def key_command() -> None:
+    """Make, list and end the keys with which scripts and other people get in over the network."""
+
+
+for _each in (new_command, ls_command, revoke_command):
+    key_command.add_command(_each)
