@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from tests.conftest import NeedTool
 
 from ptybridge.backends.tmux import TmuxChild
 from ptybridge.backends.tmux_spawn import TmuxServer
@@ -18,12 +19,11 @@ from ptybridge.testing.contract import Start
 from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE
 from ptybridge.testing.terminal_contract import TerminalContract
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-
 
 class TestTmux(TerminalContract):
     @pytest.fixture(autouse=True)
-    def _private_server(self) -> Iterator[None]:
+    def _private_server(self, need_tool: NeedTool) -> Iterator[None]:
+        need_tool("tmux")
         # Socket paths must be short, so not in tmp_path.
         directory = Path(tempfile.mkdtemp(prefix="tm."))
         self.server = TmuxServer(directory / "s")

@@ -2,7 +2,6 @@
 
 import os
 
-import pytest
 import trio
 from tests.conftest import NeedTool
 from tests.contract.endpoints import PATIENCE_SECONDS, Client
@@ -25,7 +24,6 @@ async def test_characters_of_all_scripts_go_in_and_out(client: Client, need_tool
     assert await output(client, made.session_id) == text + "\r\n"
 
 
-@pytest.mark.xfail(strict=False, reason="now and then something stays for longer; what, is not known yet")
 async def test_sessions_that_come_and_go_leave_no_descriptor_and_no_process(
     daemon: Daemon, need_tool: NeedTool
 ) -> None:

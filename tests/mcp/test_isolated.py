@@ -1,13 +1,16 @@
 """Sessions in tmux outlive an isolated daemon, and the user's own daemon takes them up."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.conftest import NeedTool
 from tests.mcp.stdio import Stdio, eventually, private_directories, run
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+
+@pytest.fixture(autouse=True)
+def _tmux(need_tool: NeedTool) -> None:
+    need_tool("tmux")
 
 
 def test_row49_what_has_a_name_and_an_owner_is_recovered_from_an_isolated_daemon(

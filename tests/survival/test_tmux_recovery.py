@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import NeedTool
 from tests.survival.tmux_node import PATIENCE_SECONDS, Node
-
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
+def directory(need_tool: NeedTool) -> Iterator[Path]:
+    need_tool("tmux")
     path = Path(tempfile.mkdtemp(prefix="tr."))
     yield path
     for server in (path / "t").glob("*.tmux"):

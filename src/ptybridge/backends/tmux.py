@@ -267,7 +267,7 @@ class TmuxChild:
 
     def discard(self) -> None:
         """Close the window, and let the pane's own process go."""
-        self._link.post(f"kill-window -t {self.window}")
+        self._link.close_window(self.window)
         self._process.end_launcher()
 
     async def aclose(self) -> None:

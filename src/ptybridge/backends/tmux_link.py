@@ -4,6 +4,11 @@ How it works: `tmux -C` hands its standard streams to the server, which writes t
 it stops reading its panes, so nothing is lost however slow we are. One task reads, one writes; whoever asks waits for
 the answer with its turn. The control session has all windows of the server (those of workspaces are linked into it),
 because a client is sent the output of its own session's panes only. The server ends with its last window.
+
+Two things that tmux (3.3a) does must not be met. It takes commands from the connection even before those it was
+started with, so nothing is sent until it says that the client is in its session. And it crashes when a session's
+current window and then its last one are closed before it had time to tell of the first; so windows are closed one
+after the other.
 """
 
 import contextlib
@@ -28,6 +33,8 @@ log = logging.getLogger(__name__)
 
 OLDEST_VERSION: Final = (3, 2)
 CONTROL_SESSION: Final = "ptybridge"
+# A session needs a window; this one goes as soon as there is a real one, whose names never have parentheses.
+_PLACEHOLDER: Final = "(placeholder)"
 _READ_BYTES: Final = 1 << 16
 # tmux answers in milliseconds; only a stopped or hung one takes longer.
 ANSWER_SECONDS: Final = 20.0
@@ -110,13 +117,17 @@ class Link:
         self.panes: dict[str, PaneClient] = {}
         self.ended = trio.Event()
         self.users = 0  # who is about to put a pane here
-        self.placeholder = False
+        self.leaving = False
         self._gone = trio.Event()
         self._process: trio.Process | None = None
         self._parser = Parser()
         self._unsent = bytearray()
         self._wake = trio.Event()
         self._waiting: deque[Callable[[Reply | None], None]] = deque()
+        self._ready = trio.Event()
+        self._placeholders: list[str] = []
+        self._closing: deque[str] = deque()
+        self._all_closed = trio.Event()
 
     @property
     def in_use(self) -> bool:
@@ -124,7 +135,7 @@ class Link:
         return bool(self.panes or self.users)
 
     async def open(self, *, create: bool) -> None:
-        """Start the client: on the running server, or (`create`) with a new one. Raises `Unavailable`."""
+        """Start the client: on the running server only, or (`create`) with a new one. Raises `Unavailable`."""
         program = find_tmux()
         if create:
             await check_version(program)
@@ -133,11 +144,10 @@ class Link:
             command += ["start-server"]
             for option in _OPTIONS:
                 command += [";", *option]
-            # A session needs a window; this one goes as soon as there is a real one.
-            command += [";", "new-session", "-s", CONTROL_SESSION, "-n", "placeholder", "cat"]
+            command += [";", "new-session", "-s", CONTROL_SESSION, "-n", _PLACEHOLDER, "cat"]
         else:
-            command += ["attach-session", "-t", f"={CONTROL_SESSION}"]
-        self.placeholder = create
+            # Without -N, attaching starts a server as well, one without our options.
+            command += ["-N", "attach-session", "-t", f"={CONTROL_SESSION}"]
         try:
             self._process = await trio.lowlevel.open_process(
                 limited(command),
@@ -161,6 +171,7 @@ class Link:
                 nursery.cancel_scope.cancel()
         finally:
             self.ended.set()
+            self._ready.set()
             while self._waiting:
                 self._waiting.popleft()(None)
             for pane in tuple(self.panes.values()):
@@ -168,6 +179,18 @@ class Link:
             with trio.CancelScope(shield=True):
                 await self._end_process()
             self._gone.set()
+
+    async def attached(self) -> None:
+        """Wait until commands have their meaning. Raises `LinkLost` when there is no session, `Unavailable`."""
+        with trio.move_on_after(ANSWER_SECONDS) as scope:
+            await self._ready.wait()
+        if scope.cancelled_caught:
+            raise Unavailable("tmux does not answer")
+        if self.ended.is_set():
+            raise LinkLost
+        # A daemon before us may have left one behind.
+        windows = await self.ask(f"list-windows -t ={CONTROL_SESSION}: -F '#{{window_id}} #{{window_name}}'")
+        self._placeholders = [line.split(" ")[0] for line in windows if line.endswith(f" {_PLACEHOLDER}")]
 
     async def _read(self) -> None:
         assert self._process is not None
@@ -200,6 +223,8 @@ class Link:
         """Act on a notification; return whether it is the last one."""
         if event.name in {"window-close", "unlinked-window-close"}:
             self._output_ended(event.rest.strip())
+        elif event.name == "session-changed":
+            self._ready.set()
         return event.name == "exit"
 
     def _output_ended(self, window: str) -> None:
@@ -240,6 +265,33 @@ class Link:
             raise TmuxError("; ".join(lines))
         return lines
 
+    def close_window(self, window: str) -> None:
+        """Close a window, after those that are being closed."""
+        if self.ended.is_set():
+            return
+        self._closing.append(window)
+        if len(self._closing) == 1:
+            self._all_closed = trio.Event()
+            self._close_next()
+
+    def _close_next(self) -> None:
+        self.post(f"kill-window -t {self._closing[0]}", self._closed)
+
+    def _closed(self, reply: Reply | None) -> None:
+        self._closing.popleft()
+        if reply is None:
+            self._closing.clear()
+        if self._closing:
+            self._close_next()
+        else:
+            self._all_closed.set()
+
+    def close_placeholder(self) -> None:
+        """Close the window that held the place of the first one."""
+        for window in self._placeholders:
+            self.close_window(window)
+        self._placeholders = []
+
     async def _write(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -257,8 +309,12 @@ class Link:
 
     async def close(self) -> None:
         """Detach once all commands are answered; the server goes on as long as it has windows. Bounded."""
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            with contextlib.suppress(TmuxError, LinkLost, Unavailable):
+        self.leaving = True
+        with trio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(TmuxError, Unavailable):
+            self.close_placeholder()
+            if self._closing:
+                await self._all_closed.wait()
+            with contextlib.suppress(LinkLost):
                 await self.ask("detach-client")
             await self._gone.wait()
         if self._process is not None and not self._gone.is_set():

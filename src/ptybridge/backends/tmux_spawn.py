@@ -90,6 +90,7 @@ class TmuxServer:
         self._child = child
         self._link: Link | None = None
         self._opening = trio.Lock()
+        self._making = trio.Lock()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -104,31 +105,38 @@ class TmuxServer:
     async def connect(self, *, create: bool) -> Link:
         """Return the connection, made if need be. Raises `LinkLost` (nobody there), `Unavailable`."""
         async with self._opening:
-            if self._link is not None and not self._link.ended.is_set():
-                return self._link
-            link = Link(self.socket)
+            link = self._link
+            if link is not None and not link.leaving and not link.ended.is_set():
+                return link
             if create:
                 prepare_directory(self.socket.parent)
-                try:
-                    return await self._start(link, create=False)
-                except LinkLost:
-                    link = Link(self.socket)
-            return await self._start(link, create=create)
+            try:
+                return await self._start(create=False)
+            except LinkLost:
+                if not create:
+                    raise
+            return await self._start(create=True)
 
-    async def _start(self, link: Link, *, create: bool) -> Link:
+    async def _start(self, *, create: bool) -> Link:
         if not create and not self.socket.exists():
             raise LinkLost
         if self._nursery is None:
             raise Unavailable("tmux sessions are not served yet")
+        link = Link(self.socket)
         await link.open(create=create)
-        await self._nursery.start(link.run)
-        # A server that is about to end still takes commands, but nobody can be in its session any more.
-        with contextlib.suppress(TmuxError):
-            await link.ask("display-message -p ready")
-            self._link = link
-            return link
-        await link.close()
-        raise LinkLost
+        ready = False
+        try:
+            await self._nursery.start(link.run)
+            await link.attached()
+            ready = True
+        except TmuxError:
+            raise LinkLost from None  # its session has ended meanwhile
+        finally:
+            if not ready:
+                with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+                    await link.close()
+        self._link = link
+        return link
 
     # -- spawning -------------------------------------------------------------------------------------------
 
@@ -172,7 +180,10 @@ class TmuxServer:
             with _listening(self.socket.parent / f"{token}.sock") as listener:
                 launcher = [sys.executable, "-I", "-S", tmux_launcher.__file__]
                 argv = [*launcher, str(self.socket.parent / f"{token}.sock"), str(status_file), token]
-                window, pane, launcher_pid, tty = await self._make_window(link, spec, argv, name, group)
+                window, pane, launcher_pid, tty = await self._make_window(link, argv, name, group)
+                if group is not None:
+                    await self._ask_in_session(link, f"link-window -d -s {window} -t ={CONTROL_SESSION}:")
+                await link.ask(f"resize-window -t {window} -x {spec.size.cols} -y {spec.size.rows}")
                 with trio.fail_after(_LAUNCH_SECONDS):
                     pid, stream = await _hand_over(listener, spec, path)
                 with stream:
@@ -199,38 +210,36 @@ class TmuxServer:
                 if child is not None:
                     child.discard()
                 elif window is not None:
-                    link.post(f"kill-window -t {window}")
-                if link.placeholder and not link.in_use:
-                    link.post("kill-server")
+                    link.close_window(window)
                 with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
                     if child is not None:
                         await child.aclose()
                     elif not link.in_use:
                         await link.close()
-        if link.placeholder:
-            link.placeholder = False
-            link.post(f"kill-window -t ={CONTROL_SESSION}:placeholder")
+        link.close_placeholder()
         assert child is not None
         return child
 
-    async def _make_window(
-        self, link: Link, spec: ChildSpec, argv: list[str], name: str, group: str | None
-    ) -> list[str]:
+    async def _make_window(self, link: Link, argv: list[str], name: str, group: str | None) -> list[str]:
+        """Return the four of `_FORMAT`. Not to be cancelled: nobody would know of the window."""
         title = _UNFIT.sub("-", name) or "session"
         command = " ".join(quote(word) for word in argv)
         where = f"-d -P -F {quote(_FORMAT).replace('##', '#')} -n {title} -c /"
-        if group is None:
-            answer = await self._ask_in_session(link, f"new-window {where} -t ={CONTROL_SESSION}: {command}")
-        else:
+        answer: list[str] = []
+        with trio.CancelScope(shield=True):
+            if group is None:
+                answer = await self._ask_in_session(link, f"new-window {where} -t ={CONTROL_SESSION}: {command}")
+            else:
+                answer = await self._in_group(link, group, where, command)
+        return answer[0].split(" ")
+
+    async def _in_group(self, link: Link, group: str, where: str, command: str) -> list[str]:
+        # Two first ones of a workspace must not both make its session.
+        async with self._making:
             try:
-                answer = await link.ask(f"new-window {where} -t ={group}: {command}")
+                return await link.ask(f"new-window {where} -t ={group}: {command}")
             except TmuxError:
-                answer = await link.ask(f"new-session {where} -s {group} {command}")
-        found = answer[0].split(" ")
-        if group is not None:
-            await link.ask(f"link-window -d -s {found[0]} -t ={CONTROL_SESSION}:")
-        await link.ask(f"resize-window -t {found[0]} -x {spec.size.cols} -y {spec.size.rows}")
-        return found
+                return await link.ask(f"new-session {where} -s {group} {command}")
 
     async def _ask_in_session(self, link: Link, command: str) -> list[str]:
         """Raises `LinkLost` also when the session has ended, and the server with it."""
@@ -245,7 +254,7 @@ class TmuxServer:
             ended = True
         if not ended:
             raise refusal
-        await link.close()
+        link.leaving = True
         raise LinkLost
 
     # -- coming back ----------------------------------------------------------------------------------------
