@@ -74,6 +74,28 @@ def ptybridge_status() -> int:
     return subprocess.run([*COMMAND, "status"], capture_output=True, stdin=subprocess.DEVNULL).returncode
 
 
+def test_stop_after_a_crash_leaves_nothing_of_ours(session: str) -> None:
+    before = info()
+    child = json.loads(ptybridge("info", session, "--json"))["pid"]
+    os.kill(before["pid"], signal.SIGKILL)
+    answer = json.loads(ptybridge("stop", "--json"))
+    assert (answer["stopped"], answer["sessions_ended"]) == (True, 1)
+    for pid in (before["pid"], before["keeper_pid"], answer["pid"], child):
+        deadline = time.monotonic() + PATIENCE
+        while _lives(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert json.loads(ptybridge("stop", "--json")) == {"stopped": False}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_restart_after_a_crash_brings_the_daemon_back(session: str) -> None:
     os.kill(info()["pid"], signal.SIGKILL)
     ptybridge("restart")

@@ -1,5 +1,8 @@
 """The registry: names, limits, time limits, retention, and what is left when something fails."""
 
+import gc
+import weakref
+
 import pytest
 import trio
 import trio.testing
@@ -9,6 +12,7 @@ from tests.core.fake_sessions import FakeWorld
 from trio.testing import MockClock
 
 from ptybridge import config
+from ptybridge.core import housekeeping
 from ptybridge.core.housekeeping import IDLE_EVENT_SECONDS
 from ptybridge.core.labels import Labels
 from ptybridge.core.session import Session
@@ -181,6 +185,32 @@ async def test_silence_is_told_once(autojump_clock: MockClock) -> None:
         assert len(told) == 2
         assert all(one.idle_ms >= IDLE_EVENT_SECONDS * 1000 for one in told)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_closed_sessions_leave_is_freed_though_nothing_else_happens(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEFT_BYTES", 1000)
+    world = FakeWorld()
+    gc.disable()  # as good as what a daemon without anything to do does
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.sessions.run)
+            session, child = await world.create()
+            child.print(b"x" * 2000)
+            await trio.sleep(1)
+            gone = weakref.ref(session)
+            await world.sessions.close(session, 0.1)
+            del session, child
+            world.children.clear()
+            with trio.fail_after(60):
+                while True:
+                    if gone() is None:
+                        break
+                    await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.enable()
 
 
 async def test_stopping_ends_all_within_its_time_and_starts_no_more(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import pytest
 import trio
 from tests.keeper.harness import Daemon, KeeperProcess, alive, eventually, expected, generator, raw
 
+from ptybridge.backends import keeper_link
 from ptybridge.backends.keeper_answers import Answers
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.kept import KeptBackend, KeptChild
 from ptybridge.core.child import ChildSpec
 from ptybridge.core.transcript import Transcript
-from ptybridge.keeper.protocol import Message, SessionInfo
+from ptybridge.errors import Unavailable
+from ptybridge.keeper.protocol import Channel, Message, SessionInfo
 from ptybridge.model import WindowSize
 
 # The keepers that the link starts outlive what started them.
@@ -144,6 +146,51 @@ async def test_r15_a_keeper_killed_with_its_answer_leaves_a_child_that_is_looked
             link.stop_keeper()
             nursery.cancel_scope.cancel()
     link.close()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["before it is asked", "before it answers"])
+async def test_r15_a_keeper_that_dies_before_it_answers_a_new_daemon_is_replaced(
+    asked: bool,
+    run_dir: Path,
+    keeper: KeeperProcess,
+    connect_daemon: Callable[..., Daemon],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect_daemon(keeper).close()
+    send = Channel.send
+
+    def kill_and_send(self: Channel, body: Mapping[str, object], fds: Sequence[int] = ()) -> None:
+        monkeypatch.setattr(Channel, "send", send)
+        if asked:
+            os.kill(keeper.pid, signal.SIGSTOP)  # so that it cannot be faster
+            send(self, body, fds)
+            keeper.kill()
+        else:
+            keeper.kill()
+            send(self, body, fds)
+
+    monkeypatch.setattr(Channel, "send", kill_and_send)
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    with trio.fail_after(60):
+        listener, infos = await link.connect()
+    listener.close()
+    assert (infos, link.keeper_pid != keeper.pid) == ([], True)
+    link.stop_keeper()
+    link.close()
+
+
+async def test_a_keeper_that_is_stopped_is_told_and_not_waited_for(
+    run_dir: Path, keeper: KeeperProcess, connect_daemon: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_daemon(keeper).close()
+    monkeypatch.setattr(keeper_link, "START_SECONDS", 0.2)
+    os.kill(keeper.pid, signal.SIGSTOP)
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    try:
+        with trio.fail_after(60), pytest.raises(Unavailable, match="has not answered"):
+            await link.connect()
+    finally:
+        os.kill(keeper.pid, signal.SIGCONT)
 
 
 async def test_a_wake_up_of_the_keeper_before_does_not_reach_for_its_closed_descriptor(

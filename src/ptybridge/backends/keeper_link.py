@@ -24,6 +24,7 @@ from ptybridge.backends.keeper_start import (
     KEEPER_COMMAND,
     POLL_SECONDS,
     START_SECONDS,
+    KeeperGoneError,
     KeeperStarter,
     ask,
     claim,
@@ -97,18 +98,7 @@ class KeeperLink:
 
         Returns the clients' listener and the sessions it keeps. Raises `Unavailable`.
         """
-        channel = await self._starter.find()
-        # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
-        channel.socket.settimeout(START_SECONDS)
-        try:
-            message = claim(channel, max(self.children, default=0))
-        except (KeeperError, OSError) as exc:
-            channel.close()
-            raise Unavailable(
-                f"the running keeper cannot work with this version ({__version__}): {exc}",
-                hint="its sessions end with it: `kill` the keeper that `ptybridge doctor` shows, or use the version "
-                "of ptybridge that it is of",
-            ) from exc
+        channel, message = await self._claim_keeper()
         body = message.body
         listener_fd, *scratch = message.fds
         if self.pump is not None:
@@ -121,6 +111,35 @@ class KeeperLink:
         channel.socket.setblocking(False)
         self._channel = channel
         return socket.socket(fileno=listener_fd), [SessionInfo.from_body(one) for one in body["sessions"]]
+
+    async def _claim_keeper(self) -> tuple[Channel, Message]:
+        deadline = trio.current_time() + START_SECONDS
+        while True:
+            channel = await self._starter.find()
+            # Blocking for one round trip: nothing else runs yet, or nothing else can go on without it.
+            channel.socket.settimeout(START_SECONDS)
+            try:
+                return channel, claim(channel, max(self.children, default=0))
+            except (KeeperGoneError, ConnectionError) as exc:
+                # It died before it could answer, so there is room for the next one.
+                channel.close()
+                if trio.current_time() >= deadline:
+                    raise Unavailable(f"the keeper ends its connections; see {self._log_file}") from exc
+                log.warning("the keeper has gone away before it answered: %s", exc)
+            except TimeoutError as exc:
+                channel.close()
+                raise Unavailable(
+                    f"the running keeper has not answered for {START_SECONDS:.0f} s",
+                    hint="it may be stopped; `ptybridge doctor` shows its pid, and its sessions end with it",
+                ) from exc
+            except (KeeperError, OSError) as exc:
+                channel.close()
+                raise Unavailable(
+                    f"the running keeper cannot work with this version ({__version__}): {exc}",
+                    hint="its sessions end with it: `kill` the keeper that `ptybridge doctor` shows, or use the "
+                    "version of ptybridge that it is of",
+                ) from exc
+            await trio.sleep(POLL_SECONDS)
 
     # -- requests -------------------------------------------------------------------------------------------
 

@@ -22,6 +22,10 @@ START_SECONDS = 10.0
 POLL_SECONDS = 0.01
 
 
+class KeeperGoneError(KeeperError):
+    """The keeper ended the connection instead of answering."""
+
+
 class KeeperStarter:
     """Finds the keeper of one directory; without `may_start` it is waited for, and who holds its socket starts it."""
 
@@ -90,7 +94,7 @@ def ask(channel: Channel, body: Mapping[str, object]) -> Message:
             raise_error(message.body)
             return message
         message.close()
-    raise KeeperError("protocol", "it ended the connection")
+    raise KeeperGoneError("gone", "it ended the connection")
 
 
 def _keeper_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -57,11 +57,12 @@ class App:
         """Open a connection of the caller's own, starting the daemon if there is none. The caller closes it."""
         path = self.config.paths.socket
         try:
-            return connect(path)
+            connection = connect(path)
         except DaemonUnreachable:
             from ptybridge.sdk.autostart import ensure_daemon  # rarely needed, and it takes time to import
 
-            return ensure_daemon(self.config, announce=note)
+            connection = ensure_daemon(self.config, announce=note)
+        return self._stubborn(connection)
 
     def reconnect(self) -> Connection:
         """Open a connection of the caller's own; never starts a daemon."""
@@ -69,7 +70,11 @@ class App:
 
     def come_back(self) -> Connection:
         """Connect to the daemon that follows one that has gone; see `sdk.resume.come_back`."""
-        return come_back(self.config, announce=note)
+        return self._stubborn(come_back(self.config, announce=note))
+
+    def _stubborn(self, connection: Connection) -> Connection:
+        connection.revive = lambda: come_back(self.config, announce=note).close()
+        return connection
 
     @property
     def client(self) -> Client:

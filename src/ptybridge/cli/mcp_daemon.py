@@ -11,12 +11,11 @@ import os
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ptybridge.errors import ConnectionLost, DaemonUnreachable, PtybridgeError, VersionMismatch
-from ptybridge.sdk.peer import dial, is_served
+from ptybridge.sdk.peer import dial, wait_answer
 
 if TYPE_CHECKING:
     from ptybridge.config import Config
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5.0
 # The daemon may have to import the SDK first.
 OPEN_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 0.2
 READ_BYTES: Final = 64 * 1024
 PREFIXES: Final = ("PTY_MCP_", "PTYBRIDGE_MCP_")
 
@@ -60,19 +58,11 @@ def open_channel(sock: socket.socket, line: bytes, path: str) -> tuple[socket.so
     try:
         sock.settimeout(OPEN_SECONDS)
         sock.sendall(line)
-        deadline = time.monotonic() + OPEN_SECONDS
-        sock.settimeout(LOOK_SECONDS)
         answer = b""
         while b"\n" not in answer:
-            try:
-                data = sock.recv(READ_BYTES)
-            except TimeoutError:
-                if time.monotonic() >= deadline:
-                    raise
-                if not is_served(path):
-                    # It died just as we came; the keeper would let us wait for the next one, which nobody starts.
-                    raise DaemonUnreachable("the daemon has gone away; its sessions are kept", kept=True) from None
-                continue
+            if not answer:
+                wait_answer(sock, path)
+            data = sock.recv(READ_BYTES)
             if not data:
                 raise ConnectionLost("the daemon has closed the connection")
             answer += data
@@ -123,7 +113,7 @@ class UsersDaemon:
             sock = self._started()
         try:
             return open_channel(sock, self._line, self._path)
-        except DaemonUnreachable as exc:
+        except ConnectionLost as exc:
             if not exc.data.get("kept"):
                 raise
         return open_channel(self._started(), self._line, self._path)

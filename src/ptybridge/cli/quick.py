@@ -77,12 +77,13 @@ def socket_path() -> str | None:
 
 def _ask(path: str) -> bytes | None:
     from ptybridge.errors import PtybridgeError
-    from ptybridge.sdk.peer import dial
+    from ptybridge.sdk.peer import dial, wait_answer
 
     try:
         with dial(path, ANSWER_SECONDS) as sock:
             sock.settimeout(ANSWER_SECONDS)
             sock.sendall(REQUEST)
+            wait_answer(sock, path)
             parts: list[bytes] = []
             while not parts or not parts[-1].endswith(b"\n"):
                 part = sock.recv(1 << 20)

@@ -4,6 +4,7 @@ A program "waits for input" when the foreground process is blocked reading the t
 a second, and no shell shows its prompt.
 """
 
+import gc
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,6 +22,12 @@ WAITING_SECONDS = 0.5
 IDLE_EVENT_SECONDS = 5.0
 # A snapshot that was taken in the middle of a flood is completed after this much silence.
 QUIET_SECONDS = 1.0
+# What closed sessions have printed stays in memory, and its mapping holds a descriptor, until the garbage collector
+# finds the session. It comes with allocations, so an idle daemon would keep them for long; it is called when this much
+# is worth its some milliseconds, and no more often than this.
+LEFT_BYTES = 1 << 20
+LEFT_SESSIONS = 64
+COLLECT_SECONDS = 5.0
 
 
 def waits_for_input(session: Session) -> bool:
@@ -41,11 +48,15 @@ class Housekeeping:
         self._sessions = sessions
         self._idle_told: dict[str, float] = {}
         self._checked: dict[str, tuple[float, float]] = {}
+        self._left_bytes = self._left_sessions = 0
+        self._collected_at = float("-inf")
 
     def forget(self, session: Session) -> None:
         """Forget what was noticed of a session that is gone."""
         self._idle_told.pop(session.session_id, None)
         self._checked.pop(session.session_id, None)
+        self._left_bytes += session.log.end - session.log.start
+        self._left_sessions += 1
 
     def tick(self, nursery: trio.Nursery) -> None:
         """Look after every session once; what takes time is started in the nursery."""
@@ -71,6 +82,7 @@ class Housekeeping:
                 session.ending = "idle"
                 nursery.start_soon(self._end_quietly, session, "idle")
         self._forget_old(nursery)
+        self._free_memory(now)
 
     def _unused(self, session: Session, now: float) -> float:
         """For how long nobody has used the session; 0 while somebody is attached or has its lease."""
@@ -117,3 +129,10 @@ class Housekeeping:
             return since_exit * 1000 > self._sessions.limits.exited_retention_ms
         unused = trio.current_time() - session.polling.read_at
         return min(since_exit, unused) > session.limits.keep
+
+    def _free_memory(self, now: float) -> None:
+        worth_it = self._left_bytes >= LEFT_BYTES or self._left_sessions >= LEFT_SESSIONS
+        if worth_it and now - self._collected_at >= COLLECT_SECONDS:
+            self._left_bytes = self._left_sessions = 0
+            self._collected_at = now
+            gc.collect()

@@ -7,7 +7,7 @@ of a later call, and the daemon learns at once that nobody waits any more.
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 
 from ptybridge.api.operation import Operation, Params
 from ptybridge.errors import ConnectionLost, DaemonUnreachable, PtybridgeError, VersionMismatch
-from ptybridge.sdk.peer import dial
+from ptybridge.sdk.peer import dial, wait_answer
 from ptybridge.wire import jsonrpc
 
 CONNECT_SECONDS: Final = 5.0
@@ -60,6 +60,9 @@ class Connection:
         self._buffer = bytearray()
         self._searched = 0  # no newline before here: a long line is not searched from its start again and again
         self._last_id = 0
+        self._heard = False  # whether it has ever said anything
+        # Starts a daemon when the one we connected to has died before it accepted us; see `peer.wait_answer`.
+        self.revive: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +140,8 @@ class Connection:
     def fill(self, flags: int = 0) -> None:
         """Receive something. Raises `ConnectionLost` at the end."""
         try:
+            if not self._heard and not flags & socket.MSG_DONTWAIT:
+                wait_answer(self._sock, self._path, self.revive)
             data = self._sock.recv(READ_BYTES, flags)
         except BlockingIOError:
             return
@@ -144,6 +149,7 @@ class Connection:
             raise ConnectionLost("the daemon has gone away") from exc
         if not data:
             raise ConnectionLost("the daemon has closed the connection")
+        self._heard = True
         self._buffer += data
 
     # -- inside ---------------------------------------------------------------------------------------------

@@ -7,16 +7,21 @@ listens at the other end, which no path can forge.
 
 import fcntl
 import os
+import select
 import socket
 import stat
 import struct
 import time
+from collections.abc import Callable
 from typing import Final
 
-from ptybridge.errors import DaemonUnreachable, UnsafePath
+from ptybridge.errors import ConnectionLost, DaemonUnreachable, UnsafePath
 
 # A full backlog answers EAGAIN at once instead of waiting (unix(7)), so we come again after this long.
 RETRY_SECONDS: Final = 0.02
+# How soon and how rarely to look whether a daemon is still there that has not said anything yet.
+LOOK_SECONDS: Final = 0.2
+LOOK_MOST_SECONDS: Final = 2.0
 # Beside the daemon's socket, while a keeper runs.
 KEEPER_SOCKET: Final = "keeper.sock"
 # struct xucred of BSD and macOS: u_int version, uid_t uid, …; SOL_LOCAL is 0, LOCAL_PEERCRED 1.
@@ -96,6 +101,34 @@ def is_served(path: str) -> bool:
     except OSError:
         return True
     return False
+
+
+def wait_answer(sock: socket.socket, path: str, revive: Callable[[], None] | None = None) -> None:
+    """Wait for the first word on a new connection, as long as the socket's own time-out allows.
+
+    A daemon that dies before it accepts us leaves us, and what we have sent, in the queue of the keeper's socket. The
+    next daemon finds us there, so it must not be sent again elsewhere; but somebody has to start one: `revive` is
+    called for that, and raises when there will be none. Without it raises `ConnectionLost`. Raises TimeoutError.
+    """
+    timeout = sock.gettimeout()
+    if timeout == 0 or not path:
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    look = LOOK_SECONDS
+    while True:
+        left = look if deadline is None else min(look, deadline - time.monotonic())
+        if poll.poll(max(0.0, left) * 1000):
+            return
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimeoutError
+        # Its last word may have come while we looked.
+        if not is_served(path) and not poll.poll(0):
+            if revive is None:
+                raise ConnectionLost("the daemon has gone away before it answered; its sessions are kept", kept=True)
+            revive()
+        look = min(2 * look, LOOK_MOST_SECONDS)
 
 
 def check_peer(sock: socket.socket, path: str) -> None:
