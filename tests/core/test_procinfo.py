@@ -41,8 +41,8 @@ def start() -> Iterator[Start]:
 
     yield spawn
     for pid, fd in started:
-        for member in procinfo.session_members(pid):
-            os.kill(member, signal.SIGKILL)
+        for member in procinfo.Census().members(pid):
+            os.kill(member.pid, signal.SIGKILL)
         os.close(fd)
         os.waitpid(pid, 0)
 
@@ -139,8 +139,7 @@ def test_what_cannot_be_seen_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(procinfo, "PROC", tmp_path / "none")
     assert is_blocked_reading_terminal(os.getpgrp(), os.getsid(0)) is None
     assert procinfo.foreground(os.getpgrp()) is None
-    assert procinfo.session_members(os.getsid(0)) == []
-    assert procinfo.process_start_time(os.getpid()) is None
+    assert procinfo.Census().members(os.getsid(0)) == []
     assert procinfo.process_command(os.getpid()) == []
 
 
@@ -167,7 +166,7 @@ def test_names_may_contain_anything(tmp_path: Path) -> None:
             pass  # the kernel writes down the arguments after it has closed what `Popen` waits for
         stat = process_stat(process.pid)
         command = procinfo.process_command(process.pid)
-        members = procinfo.session_members(process.pid)
+        members = [each.pid for each in procinfo.Census().members(process.pid)]
         process.kill()
     assert stat is not None
     assert (stat.name, stat.ppid, stat.pgid, stat.session_id) == (program.name, os.getpid(), process.pid, process.pid)
@@ -175,13 +174,12 @@ def test_names_may_contain_anything(tmp_path: Path) -> None:
     assert members == [process.pid]
 
 
-def test_a_zombie_is_no_member() -> None:
+def test_a_zombie_is_not_alive() -> None:
     process = subprocess.Popen(["true"], start_new_session=True)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     stat = process_stat(process.pid)
     assert stat is not None
     assert not stat.alive
-    assert procinfo.session_members(process.pid) == []
     assert procinfo.foreground(process.pid) is None
     process.wait()
 
@@ -197,8 +195,7 @@ def test_a_pipelines_oldest_member_speaks_when_the_leader_is_gone(start: Start) 
 
 
 def test_start_times_tell_processes_apart() -> None:
-    mine = procinfo.process_start_time(os.getpid())
-    init = procinfo.process_start_time(1)
+    mine, init = process_stat(os.getpid()), process_stat(1)
     assert mine is not None
     assert init is not None
-    assert init <= mine
+    assert init.start_time <= mine.start_time

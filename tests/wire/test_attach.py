@@ -63,7 +63,6 @@ def test_bytes_on_the_wire() -> None:
 @given(U64, DATA)
 def test_output_head_and_data_make_an_output_frame(offset: int, data: bytes) -> None:
     head = attach.output_head(offset, len(data))
-    assert len(head) == attach.OUTPUT_HEAD_BYTES
     assert head + data == attach.encode(attach.Output(offset, data))
 
 
@@ -94,7 +93,6 @@ def test_error_ends_the_stream() -> None:
     buffer = FrameBuffer()
     with pytest.raises(InvalidRequest):
         buffer.feed(frame(attach.Resize.type, b"") + attach.encode(attach.Detach()))
-    assert buffer.broken
     with pytest.raises(InvalidRequest):
         buffer.feed(attach.encode(attach.Detach()))
 

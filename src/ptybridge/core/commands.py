@@ -98,7 +98,6 @@ class CommandLog:
         self._text: tuple[str, bool] | None = None
         self._line_offset = 0
         self._scanner = MarkScanner(log.start, self.nonce)
-        self._changed = trio.Event()
         self._saved_changes: tuple[object, ...] = ()
         if saved is not None:
             self._restore(saved)
@@ -197,10 +196,6 @@ class CommandLog:
     def _unsaved(self) -> bool:
         return self._changes() != self._saved_changes
 
-    async def wait_changed(self) -> None:
-        """Wait for the next mark that counts. Checkpoint."""
-        await self._changed.wait()
-
     # -- marks ----------------------------------------------------------------------------------------------
 
     def _take(self, mark: Mark) -> None:
@@ -208,8 +203,6 @@ class CommandLog:
             self.untrusted_marks += 1
             self._take_foreign(mark)
             return
-        self._changed.set()
-        self._changed = trio.Event()
 
     def _trusted(self, mark: Mark, number: int) -> bool:
         """Apply a mark with the nonce; False when its number shows that it was printed before."""

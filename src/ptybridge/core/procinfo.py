@@ -87,12 +87,6 @@ def process_stat(pid: int) -> ProcessStat | None:
     )
 
 
-def process_start_time(pid: int) -> int | None:
-    """Return when the process started, in clock ticks since boot; (pid, start time) is never reused."""
-    stat = process_stat(pid)
-    return None if stat is None else stat.start_time
-
-
 def process_command(pid: int) -> list[str]:
     """Return the process's argv, [] if it is unknown (kernel threads, other users' hidden processes)."""
     try:
@@ -139,11 +133,6 @@ class Census:
                 found.setdefault(stat.session_id, []).append(stat)
             self.began, self._by_session = began, found
         return self._by_session.get(session_id, [])
-
-
-def session_members(session_id: int) -> list[int]:
-    """Return the live processes of a session (the kernel's, made by setsid), zombies not counted."""
-    return [stat.pid for stat in processes() if stat.session_id == session_id and stat.alive]
 
 
 def group_members(pgid: int) -> list[ProcessStat]:

@@ -8,7 +8,7 @@ to see. `publish` gets an URI, or None when the list has changed.
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import trio
@@ -29,7 +29,6 @@ TEMPLATES: Final = {
 }
 _URI: Final = re.compile(r"ptybridge://session/([A-Za-z0-9_.-]{1,64})/(screen|transcript)")
 
-Part = Literal["screen", "transcript"]
 Publish = Callable[[str | None], Awaitable[None]]
 
 

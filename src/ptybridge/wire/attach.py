@@ -18,7 +18,6 @@ from ptybridge.errors import InvalidRequest, PtybridgeError, RequestTooLarge
 # As for a JSON line: room for the largest input, and for any snapshot.
 MAX_FRAME_BYTES: Final = 24 << 20
 HEAD_BYTES: Final = 5
-OUTPUT_HEAD_BYTES: Final = HEAD_BYTES + 8
 
 # RESIZED.flags
 RENDERED_FRAMES: Final = 1
@@ -223,11 +222,6 @@ class FrameBuffer:
         self._rest = bytearray()
         self._needed = HEAD_BYTES
         self._broken: PtybridgeError | None = None
-
-    @property
-    def broken(self) -> bool:
-        """Whether an error has ended the stream."""
-        return self._broken is not None
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes.

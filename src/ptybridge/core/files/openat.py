@@ -77,14 +77,6 @@ def _walk(dir_fd: int, path: str) -> int:
     return current
 
 
-def is_link(dir_fd: int, name: str) -> bool:
-    """Tell whether an entry is a symbolic link at this moment; false when it is gone."""
-    try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
-
-
 def reopen(fd: int, flags: int) -> int:
     """Open what an O_PATH descriptor stands for, whatever its name leads to by now."""
     return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
