@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pty
 import shutil
@@ -42,7 +43,8 @@ def start() -> Iterator[Start]:
     yield spawn
     for pid, fd in started:
         for member in procinfo.Census().members(pid):
-            os.kill(member.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a pipeline's members end one another
+                os.kill(member.pid, signal.SIGKILL)
         os.close(fd)
         os.waitpid(pid, 0)
 
