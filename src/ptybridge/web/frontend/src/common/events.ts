@@ -38,7 +38,7 @@ export function followEvents(following: Following, sessionId?: string): () => vo
   let timer: ReturnType<typeof setTimeout> | undefined;
   const receive = ({ type, data }: MessageEvent<string>) => {
     const event = JSON.parse(data) as DaemonEvent;
-    following.event({ ...event, type: event.type ?? type });
+    following.event({ ...event, type: event.type || type });
   };
   const connect = () => {
     source = new EventSource(url);

@@ -45,7 +45,6 @@ export class Row {
         h("div", { class: "line" }, this.#link, this.#title, this.#tags),
         h("div", { class: "line" }, this.#command),
       ),
-      h("div", { class: "how" }, this.#state, this.#facts),
       h(
         "div",
         { class: "row-actions" },
@@ -53,6 +52,7 @@ export class Row {
         button("Rename", "Name and tags (r)", () => actions.rename(this.#session)),
         button("End", "End the session (x)", () => actions.end(this.#session)),
       ),
+      h("div", { class: "how" }, this.#state, this.#facts),
     );
     // The whole row leads there; what is a control in it keeps its own click.
     this.element.addEventListener("click", ({ target }) => {

@@ -16,6 +16,10 @@ const LONGEST_WAIT_MS = 15_000;
 // A path that has died says nothing; three unanswered pings of this distance and it is given up.
 const PING_EVERY_MS = 10_000;
 const SILENCE_MS = 30_000;
+// Close codes: 4000 and the HTTP status of the error (docs/websocket.md).
+const UNAUTHENTICATED = 4401;
+const REFUSED = 4400;
+const REFUSED_FOR_NOW = 4500;
 
 export interface Request {
   sessionId: string;
@@ -43,6 +47,7 @@ export class Link {
   #heartbeat: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
   #ended = false;
+  #refusal: string | null = null;
 
   constructor(
     readonly request: Request,
@@ -67,10 +72,11 @@ export class Link {
     const { rows, cols } = size();
     const url = socketAddress(`v1/sessions/${sessionId}/attach`);
     const mode = viewer ? "viewer" : "writer";
-    const query = { rows, cols, mode, client_id: clientId, ack_window_bytes: WINDOW_BYTES };
+    const query = { rows, cols, mode, client_id: clientId, window: WINDOW_BYTES };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
     const resumed = this.offset !== null;
     if (resumed) url.searchParams.set("offset", String(this.offset));
+    this.#refusal = null;
     const socket = new WebSocket(url, [PROTOCOL]);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
@@ -117,8 +123,12 @@ export class Link {
 
   #receive(data: ArrayBuffer | string): void {
     this.#heardAt = Date.now();
-    // Text is for simple clients (`?mode=text`); what is said here in text is about the attachment itself.
-    if (typeof data === "string") return;
+    if (typeof data === "string") {
+      // What is said in text is about the attachment itself: that it is there, or why it is not.
+      const { error } = JSON.parse(data) as { error?: { message: string } };
+      if (error) this.#refusal = error.message;
+      return;
+    }
     for (const frame of decode(data)) {
       if (frame.type === "ping") this.send(pong(frame.token));
       else if (frame.type !== "pong") {
@@ -141,8 +151,14 @@ export class Link {
   }
 
   async #lost(opened: boolean, event: CloseEvent | null): Promise<void> {
+    const code = event?.code ?? 0;
+    if (code === UNAUTHENTICATED) return goToLogin();
+    if (code >= REFUSED && code < REFUSED_FOR_NOW) {
+      this.#ended = true;
+      return this.handlers.refused(this.#refusal ?? event?.reason ?? "");
+    }
     // A refused upgrade tells a page nothing; the same question over HTTP is answered in words.
-    if (!opened || event?.code === 1008) {
+    if (!opened) {
       try {
         await call("GET", `v1/sessions/${this.request.sessionId}`, { detailed: false });
       } catch (error) {

@@ -91,7 +91,7 @@ class Page {
       this.#resized();
     };
     byId("find").addEventListener("click", openSearch);
-    addMenu({ session: () => this.#session, watching, fontSize, focus: () => terminal.focus() });
+    addMenu({ session: () => this.#session, watching, fontSize, focus: () => this.#focus() });
     addKeys(terminal, {
       copy: () => {
         if (!terminal.hasSelection()) return false;
@@ -109,6 +109,10 @@ class Page {
     // The dot of a notice goes when somebody has looked.
     addEventListener("focus", () => this.#showTitle(this.#session.title));
     terminal.focus();
+  }
+
+  #focus(): void {
+    if (!document.querySelector("dialog[open]") && byId("ending").hidden) this.view.terminal.focus();
   }
 
   #send(data: Uint8Array): void {
@@ -219,6 +223,7 @@ class Page {
 
 async function main(): Promise<void> {
   followTheme();
+  document.body.classList.toggle("watching", watching);
   fitAboveKeyboard();
   const sessionId = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
   const get = () => call<Session>("GET", `v1/sessions/${encodeURIComponent(sessionId)}`, { detailed: false });

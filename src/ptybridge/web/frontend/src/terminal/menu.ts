@@ -38,6 +38,7 @@ export function addMenu(actions: MenuActions): void {
     item("Copy a link for watching", () => {
       void writeClipboard(`${location.origin}${here}?view`).then(() => toast("The link is on the clipboard."));
     }),
+    item("Full screen", () => void fullScreen()),
     item("Keys and help", showHelp),
     item("End this session …", () => void endSession(actions.session()), "danger"),
   );
@@ -52,7 +53,8 @@ export function addMenu(actions: MenuActions): void {
   menu.addEventListener("click", (event) => {
     if (event.target === menu) menu.close();
   });
-  menu.addEventListener("close", actions.focus);
+  // Also of the dialogs that the menu opens; "close" does not bubble, and they give the focus back first.
+  document.addEventListener("close", () => setTimeout(actions.focus), { capture: true });
 }
 
 /** Ask, and end the session's processes. */
@@ -67,6 +69,14 @@ export async function endSession(session: Session): Promise<void> {
   if (ended) location.assign(address(""));
 }
 
+/** Fill the screen, and have the keys that the browser keeps otherwise; not every browser gives them. */
+async function fullScreen(): Promise<void> {
+  if (document.fullscreenElement) return document.exitFullscreen();
+  await document.documentElement.requestFullscreen();
+  const { keyboard } = navigator as { keyboard?: { lock?: () => Promise<void> } };
+  await keyboard?.lock?.();
+}
+
 export function showHelp(): void {
   const rows = KEY_HELP.map(([keys, what]) => h("tr", {}, h("th", {}, ...chords(keys)), h("td", {}, what)));
   void tell(
@@ -78,15 +88,9 @@ export function showHelp(): void {
       h(
         "p",
         { class: "hint" },
-        "Every other key goes to the program. A few are the browser's own and never get here: ",
-        ...chords("Ctrl W"),
-        ", ",
-        ...chords("Ctrl T"),
-        " and ",
-        ...chords("Ctrl N"),
-        ". In an installed page, or in full screen with the keyboard locked, they do; otherwise use ",
-        ...chords("Ctrl Alt W"),
-        " where the program knows it, or bind another.",
+        "Every other key goes to the program. The browser keeps a few for itself: ",
+        ...["Ctrl W", "Ctrl T", "Ctrl N"].flatMap((keys) => [...chords(keys), " "]),
+        "– in full screen (see the menu) Chromium and its kin give them to the program too.",
       ),
       h("p", { class: "hint" }, "Hold Shift to select text while a program uses the mouse."),
     ),

@@ -32,13 +32,14 @@ export class People {
       ),
     );
     const count = others.length;
-    setText(byId("people-count"), count === 0 ? "" : count === 1 ? "1 other here" : `${count} others here`);
+    byId("people-count").title = others.map(name).join(", ");
+    setText(byId("people-count"), count === 0 ? "" : count === 1 ? "1 other" : `${count} others`);
     const mine = holder === CLIENT_ID;
     this.#pen.setAttribute("aria-pressed", String(mine));
     this.#pen.classList.toggle("taken", holder !== null && !mine);
-    setText(this.#pen, mine ? "Give the pen back" : holder ? `Pen: ${holder}` : "Take the pen");
+    setText(this.#pen, mine ? "You have the pen" : holder ? `Pen: ${holder}` : "Take the pen");
     this.#pen.title = mine
-      ? "Only you can type. Everybody may again when you give it back."
+      ? "Only you can type. Click to give the pen back, so that everybody can."
       : holder
         ? `Only ${holder} can type. Click to take the pen over.`
         : "Everybody can type. Take the pen so that only you can.";

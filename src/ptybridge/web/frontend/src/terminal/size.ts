@@ -44,23 +44,29 @@ export class Sizing {
   /** Bring the terminal to the wanted size; true when that is another than before. */
   apply(): boolean {
     const { terminal } = this.view;
-    const { fontSize } = terminal.options;
-    const size = this.whole ? this.#fontSizeForWhole() : chosenFontSize();
-    if (fontSize !== size) terminal.options.fontSize = size;
+    if (this.whole) this.#scale();
+    else if (terminal.options.fontSize !== chosenFontSize()) terminal.options.fontSize = chosenFontSize();
     const { rows, cols } = this.wanted();
     if (rows === terminal.rows && cols === terminal.cols) return false;
     terminal.resize(cols, rows);
     return true;
   }
 
-  #fontSizeForWhole(): number {
+  /** Find the letters with which the whole session just fits, but none larger than was chosen. */
+  #scale(): void {
     const { terminal, fit } = this.view;
-    const proposed = fit.proposeDimensions();
+    const room = fit.proposeDimensions();
+    if (!room) return;
     const now = terminal.options.fontSize ?? chosenFontSize();
-    if (!proposed) return now;
     // Cells grow with the letters: this is how many times larger they may be until the session fills the window.
-    const factor = Math.min(proposed.cols / this.session.cols, proposed.rows / this.session.rows);
-    const size = Math.floor(now * factor * 2) / 2;
-    return Math.min(chosenFontSize(), Math.max(SMALLEST_FONT_SIZE, size));
+    const factor = Math.min(room.cols / this.session.cols, room.rows / this.session.rows);
+    let size = Math.min(chosenFontSize(), Math.max(SMALLEST_FONT_SIZE, Math.ceil(now * factor * 2) / 2));
+    // Cells are whole pixels, so the estimate may be a little too large.
+    for (; ; size -= 0.5) {
+      terminal.options.fontSize = size;
+      const found = fit.proposeDimensions();
+      const fits = !found || (found.cols >= this.session.cols && found.rows >= this.session.rows);
+      if (fits || size <= SMALLEST_FONT_SIZE) return;
+    }
   }
 }
