@@ -15,6 +15,7 @@ from ptybridge.errors import InternalError, PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
 from ptybridge.web.api import Api
+from ptybridge.web.content import Content
 from ptybridge.web.context import Asgi, Web
 from ptybridge.web.gate import Gate
 from ptybridge.web.pages import add_pages
@@ -35,8 +36,10 @@ def create(web: Web) -> Asgi:
     app.register_error_handler(Exception, _fail)
     _add_health(app, web)
     add_pages(app)
+    content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
-    return Gate(web, Api(web, cast(Asgi, app), {}))
+    api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
+    return Gate(web, api)
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:
