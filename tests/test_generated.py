@@ -37,7 +37,7 @@ COVERED = [
 # -- references ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["operations.md", "openrpc.json"])
+@pytest.mark.parametrize("name", ["operations.md", "openrpc.json", "openapi.json"])
 def test_the_references_are_those_of_the_contract(name: str, tmp_path: Path) -> None:
     describe.main(str(tmp_path))
     made = (tmp_path / name).read_text(encoding="utf-8")
@@ -47,7 +47,11 @@ def test_the_references_are_those_of_the_contract(name: str, tmp_path: Path) -> 
 
 def test_the_references_can_be_made_by_a_command(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "ptybridge.api.describe", str(tmp_path / "made")], check=True)
-    assert sorted(one.name for one in (tmp_path / "made").iterdir()) == ["openrpc.json", "operations.md"]
+    assert sorted(one.name for one in (tmp_path / "made").iterdir()) == [
+        "openapi.json",
+        "openrpc.json",
+        "operations.md",
+    ]
 
 
 def test_openrpc_is_complete_and_refers_only_to_what_is_there() -> None:

@@ -1,6 +1,6 @@
-"""Descriptions of the contract, made from it: an OpenRPC document and the reference page of all operations.
+"""Descriptions of the contract, made from it: OpenRPC and OpenAPI documents, and the page of all operations.
 
-`python -m ptybridge.api.describe DIRECTORY` writes both; they are checked in, so that a change of the contract shows
+`python -m ptybridge.api.describe DIRECTORY` writes them; they are checked in, so that a change of the contract shows
 in review, and a test compares them.
 """
 
@@ -22,18 +22,24 @@ REFERENCE = "#/components/schemas/{name}"
 def openrpc(registry: Registry) -> OpenRpc:
     """Describe the operations as an OpenRPC 1.3 document (spec.open-rpc.org)."""
     operations = list(registry)
-    structs = [kind for one in operations for kind in (one.params, one.result, *one.events)]
-    _, components = msgspec.json.schema_components(list(dict.fromkeys(structs)), ref_template=REFERENCE)
-    for schema in components.values():
-        # Python 3.13 takes the indentation out of docstrings by itself; what it gives must not depend on that.
-        if "description" in schema:
-            schema["description"] = cleandoc(schema["description"])
+    components = schemas_of(operations)
     return OpenRpc(
         openrpc="1.3.2",
         info={"title": "ptybridge", "version": __version__, "description": "Sessions over JSON-RPC 2.0."},
         methods=[_method(one, components) for one in operations],
         components={"schemas": components},
     )
+
+
+def schemas_of(operations: list[AnyOperation]) -> dict[str, Any]:
+    """Return the schemas of all parameters, results and events, by their names."""
+    structs = [kind for one in operations for kind in (one.params, one.result, *one.events)]
+    _, components = msgspec.json.schema_components(list(dict.fromkeys(structs)), ref_template=REFERENCE)
+    for schema in components.values():
+        # Python 3.13 takes the indentation out of docstrings by itself; what it gives must not depend on that.
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
+    return components
 
 
 def _method(operation: AnyOperation, components: dict[str, Any]) -> dict[str, Any]:
@@ -155,13 +161,16 @@ def _is_nested(kind: type) -> bool:
 
 
 def main(directory: str) -> None:
-    """Write `operations.md` and `openrpc.json` into `directory`."""
+    """Write `operations.md`, `openrpc.json` and `openapi.json` into `directory`."""
+    from ptybridge.api import openapi  # it is made of this
+
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     registry = contract()
     (target / "operations.md").write_text(reference(registry), encoding="utf-8")
     document = msgspec.json.format(msgspec.json.encode(openrpc(registry)), indent=2)
     (target / "openrpc.json").write_bytes(document + b"\n")
+    (target / "openapi.json").write_bytes(openapi.document(registry))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ class NodeInfo(Result):
     """Who answers: version, protocol range, process, machine, and what it is doing.
 
     The fields of the keeper are null without one. `keeper_exact`: not a byte is lost when it is killed, either.
+    `idle`: no session runs.
     """
 
     version: str
@@ -36,6 +37,23 @@ class NodeInfo(Result):
     keeper_pid: int | None = None
     keeper_version: str | None = None
     keeper_exact: bool | None = None
+    idle: bool = True
+
+
+class NodeMetrics(Result):
+    """What is counted since the daemon began: `calls` by operation, `failures` by operation and error code."""
+
+    version: str
+    uptime_ms: int
+    sessions: int
+    sessions_running: int
+    clients: int
+    web_connections: int
+    open_files: int
+    open_files_limit: int
+    loop_lag_ms: float
+    calls: dict[str, int]
+    failures: dict[str, dict[str, int]]
 
 
 class NodeHealth(Result):
@@ -68,6 +86,10 @@ class GetInfo(NoParams):
 
 class GetHealth(NoParams):
     """Tell whether the daemon is well."""
+
+
+class GetMetrics(NoParams):
+    """Tell what the daemon has counted, for monitoring."""
 
 
 class GetLimits(NoParams):
@@ -149,6 +171,9 @@ R, M, D = Effect.READS, Effect.MUTATES, Effect.DESTROYS
 INFO: Final = declare("node.info", GetInfo, NodeInfo, scope="node:read", effect=R, since="0.1", http="GET /v1/node")
 HEALTH: Final = declare(
     "node.health", GetHealth, NodeHealth, scope="node:read", effect=R, since="0.1", http="GET /v1/node/health"
+)
+METRICS: Final = declare(
+    "node.metrics", GetMetrics, NodeMetrics, scope="node:read", effect=R, since="0.1", http="GET /v1/node/metrics"
 )
 LIMITS: Final = declare(
     "node.limits", GetLimits, Limits, scope="node:read", effect=R, since="0.1", http="GET /v1/node/limits"

@@ -135,6 +135,8 @@ class Daemon:
             restart=self._restart,
             clients=lambda: self.server.connections,
             lag=lambda: self._lag_ms,
+            web_connections=lambda: self.web.connections,
+            counted=lambda: (endpoint.calls, endpoint.failures),
         )
         mcp, web = McpService(), WebService()
         places, threads = Places(_file_rules(config)), FileThreads()

@@ -6,6 +6,7 @@ import platform
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -51,7 +52,10 @@ class NodeService:
         restart: Callable[[], Awaitable[None]],
         clients: Callable[[], int],
         lag: Callable[[], float],
+        web_connections: Callable[[], int] = lambda: 0,
+        counted: Callable[[], tuple[Counter[str], Counter[tuple[str, str]]]] = lambda: (Counter(), Counter()),
     ) -> None:
+        """`counted` returns the calls by operation, and the failures by operation and error code."""
         self._sessions = sessions
         self._registry = registry
         self._socket_path = socket_path
@@ -60,6 +64,8 @@ class NodeService:
         self._restart = restart
         self._clients = clients
         self._lag = lag
+        self._web_connections = web_connections
+        self._counted = counted
         self._started = time.monotonic()
         self._started_at_ms = now_ms()
 
@@ -86,13 +92,13 @@ class NodeService:
             keeper_pid=keeper.keeper_pid if keeper else None,
             keeper_version=keeper.keeper_version if keeper else None,
             keeper_exact=keeper.exact if keeper else None,
+            idle=not self._sessions.running(),
         )
 
     @handles(api.HEALTH)
     def health(self, caller: Caller, params: api.GetHealth) -> api.NodeHealth:
         """Whether all is well."""
-        open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-        files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        open_files, files_limit = _open_files()
         lag = self._lag()
         problems = []
         if open_files > files_limit * 0.9:
@@ -106,6 +112,28 @@ class NodeService:
             open_files=open_files,
             open_files_limit=files_limit,
             loop_lag_ms=round(lag, 1),
+        )
+
+    @handles(api.METRICS)
+    def metrics(self, caller: Caller, params: api.GetMetrics) -> api.NodeMetrics:
+        """What was counted."""
+        calls, failed = self._counted()
+        failures: dict[str, dict[str, int]] = {}
+        for (operation, code), count in failed.items():
+            failures.setdefault(operation, {})[code] = count
+        open_files, files_limit = _open_files()
+        return api.NodeMetrics(
+            version=__version__,
+            uptime_ms=int((time.monotonic() - self._started) * 1000),
+            sessions=len(self._sessions),
+            sessions_running=len(self._sessions.running()),
+            clients=self._clients(),
+            web_connections=self._web_connections(),
+            open_files=open_files,
+            open_files_limit=files_limit,
+            loop_lag_ms=round(self._lag(), 1),
+            calls=dict(calls),
+            failures=failures,
         )
 
     @handles(api.LIMITS)
@@ -162,3 +190,9 @@ class NodeService:
     def cancel(self, caller: Caller, params: api.Cancel) -> api.Cancelled:
         """Only a connection knows its requests; its front end answers this before it gets here."""
         raise InvalidRequest("rpc.cancel only makes sense on a connection that carries other requests")
+
+
+def _open_files() -> tuple[int, int]:
+    """Return how many descriptors are open, and how many may be."""
+    count = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    return count, resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,6 +1,7 @@
 """The application: everything between Hypercorn and an operation, from the outside in.
 
-Gate (who is it, may it be here) → the API (every operation) → the Quart app (health, login, pages, WebSockets).
+Entrance (proxies, base path, access log) → Gate (who is it, may it be here) → the API (every operation) → the Quart
+app (health, login, pages, WebSockets).
 """
 
 import logging
@@ -16,8 +17,11 @@ from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
 from ptybridge.web.api import Api
 from ptybridge.web.content import Content
-from ptybridge.web.context import Asgi, Web
+from ptybridge.web.context import Asgi, Web, caller
+from ptybridge.web.documents import add_documents
+from ptybridge.web.entrance import Entrance
 from ptybridge.web.gate import Gate
+from ptybridge.web.metrics import CONTENT_TYPE, exposition
 from ptybridge.web.pages import add_pages
 
 log = logging.getLogger(__name__)
@@ -35,11 +39,12 @@ def create(web: Web) -> Asgi:
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
     _add_health(app, web)
+    add_documents(app, web)
     add_pages(app)
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
-    return Gate(web, api)
+    return Entrance(web.config.web, Gate(web, api))
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:
@@ -49,6 +54,11 @@ def _add_health(app: QuartTrio, web: Web) -> None:
         # Anybody may ask, so this says no more than a process that watches us needs.
         body = {"status": "ok" if found.ok else "ill", "idle": found.sessions_running == 0}
         return Response(msgspec.json.encode(body), 200 if found.ok else 503, content_type="application/json")
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        found: Any = await web.endpoint.call(caller(), "node.metrics", None)
+        return Response(exposition(found), content_type=CONTENT_TYPE.decode())
 
 
 # -- errors -------------------------------------------------------------------------------------------------
