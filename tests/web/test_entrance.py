@@ -27,10 +27,10 @@ async def seen(settings: config.Web, client: tuple[str, int] | None, path: str =
     """What is behind the entrance gets of a request."""
     found: list[Scope] = []
 
-    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ASYNC124 - ASGI
         found.append(scope)
 
-    async def nothing(*_: Any) -> Message:
+    async def nothing(*_: Any) -> Message:  # noqa: ASYNC124 - ASGI
         return {}
 
     scope: Scope = {
@@ -102,16 +102,14 @@ class TestServedBelowAPath:
 async def test_the_access_log_has_no_queries(
     connect: Connect, daemon: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "ptybridge.access"]
+
     with caplog.at_level(logging.INFO, "ptybridge.access"):
         http = await connect()
         await http.get("/health?key=hush")
         await http.get("/%1b%0a?key=hush")
-
-    def lines_written() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "ptybridge.access"]
-
-    await eventually(lambda: len(lines_written()) == 2)
-    lines = lines_written()
-    assert lines[0].split()[:5] == ["127.0.0.1", "-", "GET", "/health", "200"]
-    assert "/%1b%0a 40" in lines[1]
-    assert not any("hush" in line for line in lines)
+        await eventually(lambda: len(lines()) == 2)
+    assert lines()[0].split()[:5] == ["127.0.0.1", "-", "GET", "/health", "200"]
+    assert "/%1b%0a 40" in lines()[1]
+    assert not any("hush" in line for line in lines())
