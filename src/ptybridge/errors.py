@@ -282,6 +282,26 @@ class KeyNotFound(NotFound):
     default_hint = "`ptybridge key ls` shows them"
 
 
+class ClientClosed(Conflict):
+    """This client, or what was opened with it, is closed already."""
+
+    default_hint = "use it inside its `with`, or make another"
+
+
+class ExpectFailed(Conflict):
+    """What was expected has not been printed; `before` is the end of what was."""
+
+
+class ExpectTimeout(ExpectFailed):
+    """What was expected was not printed in time."""
+
+    default_hint = "`before` shows what was printed instead; the position has not moved, so it can be expected again"
+
+
+class ExpectExited(ExpectFailed):
+    """The program ended, or its output did, without printing what was expected."""
+
+
 class ApprovalNotFound(NotFound):
     """There is no such approval, or it was decided too long ago."""
 
@@ -301,6 +321,12 @@ class DaemonUnreachable(Unavailable):
     """No daemon answers on the socket."""
 
     default_hint = "start one with `ptybridge serve`"
+
+
+class RequestTimeout(DaemonUnreachable):
+    """The daemon has not answered within the time the client gives it."""
+
+    http_status = 504
 
 
 class ConnectionLost(Unavailable):

@@ -21,7 +21,8 @@ from ptybridge.api.terminal import READ, WAIT, Condition, Read, Wait
 from ptybridge.config import Config, load
 from ptybridge.errors import ConnectionLost, InvalidParams, MethodNotFound, SessionNotFound, VersionMismatch
 from ptybridge.sdk.blocking import Connection
-from ptybridge.sdk.resume import Client, _OutputPlace, come_back
+from ptybridge.sdk.places import OutputPlace
+from ptybridge.sdk.resume import Client, come_back
 
 __all__ = ["daemon"]
 
@@ -189,7 +190,7 @@ def test_taking_after_a_resumption_needs_no_more_data(play: Scripts) -> None:
 
 
 def test_an_exit_and_a_size_are_told_once() -> None:
-    place = _OutputPlace(Follow(session_id="s"))
+    place = OutputPlace(Follow(session_id="s"))
     exited = ExitedEvent(exit_code=0, exit_signal=None, exit_reason="exited", end_offset=4, output_closed=False)
     resized = ResizedEvent(rows=1, cols=2, offset=3)
     given = [one for event in (resized, exited, resized, exited) for one in place.pass_on(event)]
@@ -199,7 +200,7 @@ def test_an_exit_and_a_size_are_told_once() -> None:
 
 
 def test_a_place_follows_the_output() -> None:
-    place = _OutputPlace(Follow(session_id="s", encoding="base64"))
+    place = OutputPlace(Follow(session_id="s", encoding="base64"))
     list(place.pass_on(OutputEvent(data="", encoding="base64", offset=3, next_offset=8, lossy=False, stream=None)))
     assert (place.params.offset, place.params.encoding) == (8, "base64")
 

@@ -132,8 +132,8 @@ def _refuse_value(exc: msgspec.ValidationError, origins: dict[str, str]) -> NoRe
 
 def _unknown_variables(env: Mapping[str, str]) -> list[str]:
     known = VARIABLES.keys() | OTHER_VARIABLES
-    # The settings of `ptybridge mcp` belong to its connection, which checks them.
-    ours = ("PTYBRIDGE_", "PTYBRIDGE_MCP_")
-    strangers = sorted(name for name in env if name.startswith(ours[0]) and not name.startswith(ours[1]))
+    # The settings of `ptybridge mcp` belong to its connection, which checks them; so do those of the SDK.
+    theirs = ("PTYBRIDGE_MCP_", "PTYBRIDGE_SDK_")
+    strangers = sorted(name for name in env if name.startswith("PTYBRIDGE_") and not name.startswith(theirs))
     strangers = [name for name in strangers if name not in known]
     return [f"{name} is not a variable of ptybridge{near(name, known)}" for name in strangers]

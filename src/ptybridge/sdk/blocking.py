@@ -14,8 +14,10 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 import msgspec
 
 from ptybridge.api.operation import Operation, Params
-from ptybridge.errors import ConnectionLost, DaemonUnreachable, PtybridgeError, VersionMismatch
+from ptybridge.errors import ConnectionLost, PtybridgeError
+from ptybridge.sdk.conversation import Conversation, EventDecoder, EventReader, Vigil, convert
 from ptybridge.sdk.peer import dial, wait_answer
+from ptybridge.sdk.settings import Keepalive
 from ptybridge.wire import jsonrpc
 
 CONNECT_SECONDS: Final = 5.0
@@ -27,25 +29,6 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _Ending(msgspec.Struct):
-    """The parameters of `stream.end`."""
-
-    stream_id: str
-    reason: str = ""
-    error: dict[str, Any] | None = None
-
-
-class _StreamEvent(msgspec.Struct):
-    """The parameters of `stream.event`."""
-
-    stream_id: str
-    event: msgspec.Raw
-
-
-_decode_ending: Final = msgspec.json.Decoder(_Ending).decode
-_decode_event: Final = msgspec.json.Decoder(_StreamEvent).decode
-
-
 def connect(path: str, timeout: float = CONNECT_SECONDS) -> "Connection":
     """Connect to the daemon on `path`. Raises `DaemonUnreachable` or `UnsafePath`."""
     return Connection(dial(path, timeout), path)
@@ -54,12 +37,11 @@ def connect(path: str, timeout: float = CONNECT_SECONDS) -> "Connection":
 class Connection:
     """One connection to the daemon; owns its socket. Not to be shared by threads."""
 
-    def __init__(self, sock: socket.socket, path: str = "") -> None:
+    def __init__(self, sock: socket.socket, path: str = "", keepalive: Keepalive | None = None) -> None:
         self._sock = sock
+        self._keepalive = keepalive
         self._path = path
-        self._buffer = bytearray()
-        self._searched = 0  # no newline before here: a long line is not searched from its start again and again
-        self._last_id = 0
+        self._conversation = Conversation(path)
         self._heard = False  # whether it has ever said anything
         # Starts a daemon when the one we connected to has died before it accepted us; see `peer.wait_answer`.
         self.revive: Callable[[], None] | None = None
@@ -94,48 +76,41 @@ class Connection:
 
     def call(self, operation: Operation[P, R], params: P, timeout: float | None = None) -> R:
         """Call an operation and wait for its answer, at most `timeout` seconds. Raises `PtybridgeError`."""
-        return _convert(self._exchange(operation.name, params, timeout), operation.result)
+        return convert(self._exchange(operation.name, params, timeout), operation.result)
 
     def call_raw(self, method: str, params: dict[str, Any], timeout: float | None = None) -> Any:
         """Call an operation by name; return its answer as plain JSON values."""
         return msgspec.json.decode(self._exchange(method, params, timeout))
 
-    def stream(self, operation: Operation[P, R], params: P) -> "Stream[R, Any]":
+    def stream(self, operation: Operation[P, R], params: P, timeout: float | None = None) -> "Stream[R, Any]":
         """Open a stream, which takes the connection over. Events of kinds unknown here are left out."""
-        raw = self._exchange(operation.name, params, None)
-        return Stream(self, _convert(raw, operation.result), _EventDecoder(operation).decode)
+        raw = self._exchange(operation.name, params, timeout)
+        return Stream(self, convert(raw, operation.result), EventDecoder(operation).decode)
 
     def stream_raw(self, method: str, params: dict[str, Any]) -> "Stream[Any, Any]":
         """Open a stream by name; its answer and events are plain JSON values."""
         raw = self._exchange(method, params, None)
         return Stream(self, msgspec.json.decode(raw), msgspec.json.decode)
 
-    def open(self, operation: Operation[P, R], params: P) -> tuple[R, socket.socket, bytes]:
+    def open(
+        self, operation: Operation[P, R], params: P, timeout: float | None = None
+    ) -> tuple[R, socket.socket, bytes]:
         """Open a channel. The caller gets the socket, and what has already arrived behind the answer."""
-        answer = _convert(self._exchange(operation.name, params, None), operation.result)
-        return answer, self._sock, bytes(self._buffer)
+        answer = convert(self._exchange(operation.name, params, timeout), operation.result)
+        return answer, self._sock, self._conversation.rest()
 
     # -- lines, for `Stream` --------------------------------------------------------------------------------
 
-    def next_message(self) -> jsonrpc.Message:
-        """Wait for a message. Raises `ConnectionLost` at the end."""
+    def next_message(self, timeout: float | None = None) -> jsonrpc.Message:
+        """Wait for a message. Raises `ConnectionLost` at the end, `RequestTimeout` after `timeout` seconds."""
+        vigil = Vigil("events", timeout, self._keepalive, time.monotonic())
         while (message := self.take_message()) is None:
-            self.fill()
+            self._fill_within(vigil)
         return message
 
     def take_message(self) -> jsonrpc.Message | None:
         """Return a message that has already been received, if there is one."""
-        end = self._buffer.find(b"\n", self._searched)
-        if end < 0:
-            self._searched = len(self._buffer)
-            return None
-        line = bytes(memoryview(self._buffer)[:end])
-        del self._buffer[: end + 1]
-        self._searched = 0
-        message = jsonrpc.decode_message(line)
-        if isinstance(message, list | jsonrpc.Malformed):
-            raise VersionMismatch(f"{self._path} answers in a protocol that is not ptybridge's")
-        return message
+        return self._conversation.take()
 
     def fill(self, flags: int = 0) -> None:
         """Receive something. Raises `ConnectionLost` at the end."""
@@ -150,22 +125,14 @@ class Connection:
         if not data:
             raise ConnectionLost("the daemon has closed the connection")
         self._heard = True
-        self._buffer += data
+        self._conversation.feed(data)
 
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _exchange(self, method: str, params: object, timeout: float | None) -> msgspec.Raw:
-        self._last_id += 1
-        line = jsonrpc.encode_request(self._last_id, method, params)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        line = self._conversation.request(method, params)
         try:
-            outcome = self._answer_to(line, deadline)
-        except TimeoutError as exc:
-            self.close()
-            raise DaemonUnreachable(
-                f"the daemon on {self._path} did not answer {method} within {timeout:g} s",
-                hint="`ptybridge status` tells how it is",
-            ) from exc
+            outcome = self._answer_to(line, Vigil(method, timeout, self._keepalive, time.monotonic()))
         except BaseException:
             self.close()
             raise
@@ -173,29 +140,34 @@ class Connection:
             raise outcome
         return outcome
 
-    def _answer_to(self, line: bytes, deadline: float | None) -> msgspec.Raw | PtybridgeError:
+    def _answer_to(self, line: bytes, vigil: Vigil) -> msgspec.Raw | PtybridgeError:
         try:
-            self._wait_until(deadline)
+            self._sock.settimeout(vigil.left(time.monotonic()))
             self._sock.sendall(line)
         except ConnectionError:
             pass  # the daemon may have said why before it closed
-        while True:
-            message = self.take_message()
-            if isinstance(message, jsonrpc.Response):
-                # An error without an id is about the connection, e.g. that it is refused.
-                if message.id in (self._last_id, None):
-                    self._sock.settimeout(None)
-                    return message.outcome
-            elif message is None:
-                self._wait_until(deadline)
-                self.fill()
+        except TimeoutError:
+            vigil.silence(time.monotonic())
+            raise
+        while (outcome := self._conversation.outcome()) is None:
+            self._fill_within(vigil)
+        return outcome
 
-    def _wait_until(self, deadline: float | None) -> None:
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left)
+    def _fill_within(self, vigil: Vigil) -> None:
+        patience = vigil.patience(time.monotonic())
+        self._sock.settimeout(patience)
+        try:
+            self.fill()
+            vigil.heard(time.monotonic())
+        except TimeoutError:
+            if vigil.silence(time.monotonic()):
+                try:
+                    self._sock.sendall(self._conversation.ping())
+                except ConnectionError as exc:
+                    raise ConnectionLost("the daemon has gone away") from exc
+        finally:
+            if patience is not None and self._sock.fileno() >= 0:
+                self._sock.settimeout(None)
 
 
 class Stream(Generic[R, T]):
@@ -203,16 +175,28 @@ class Stream(Generic[R, T]):
 
     def __init__(self, connection: Connection, opened: R, decode: "Decode[T]") -> None:
         self.opened = opened
-        self.reason = ""
         self._connection = connection
-        self._decode = decode
+        self._reader = EventReader(decode)
+
+    @property
+    def reason(self) -> str:
+        """Why the stream has ended; empty before."""
+        return self._reader.reason
 
     def __iter__(self) -> Iterator[T]:
         """Wait for events until the end. Raises the error the stream ends with, `ConnectionLost` if it is cut."""
         while not self.reason:
-            event = self._understand(self._connection.next_message())
+            event = self._reader.understand(self._connection.next_message())
             if event is not None:
                 yield event
+
+    def next(self, timeout: float | None = None) -> T | None:
+        """Wait for an event, None at the end. Raises `RequestTimeout` when none comes for `timeout` seconds."""
+        while not self.reason:
+            event = self._reader.understand(self._connection.next_message(timeout))
+            if event is not None:
+                return event
+        return None
 
     def fileno(self) -> int:
         """Return the descriptor to wait for before `take`."""
@@ -224,7 +208,7 @@ class Stream(Generic[R, T]):
         if not self.reason:
             self._connection.fill(socket.MSG_DONTWAIT)
         while not self.reason and (message := self._connection.take_message()) is not None:
-            event = self._understand(message)
+            event = self._reader.understand(message)
             if event is not None:
                 events.append(event)
         return events
@@ -233,51 +217,8 @@ class Stream(Generic[R, T]):
         """End the stream by closing its connection."""
         self._connection.close()
 
-    def _understand(self, message: jsonrpc.Message) -> T | None:
-        if not isinstance(message, jsonrpc.Notification):
-            return None
-        if message.method == "stream.event":
-            return self._decode(_decode_event(message.params).event)
-        if message.method == "stream.end":
-            ending = _decode_ending(message.params)
-            self.reason = ending.reason or "ended"
-            if ending.error is not None:
-                data = ending.error.get("data")
-                raise PtybridgeError.restore(
-                    str(ending.error.get("message", "")), data if isinstance(data, dict) else {}
-                )
-        return None
-
 
 class Decode(Protocol[T_co]):
     """Makes an event of its JSON text; None for one that is to be left out."""
 
     def __call__(self, raw: msgspec.Raw, /) -> T_co | None: ...
-
-
-class _EventDecoder:
-    """Decodes the events an operation declares."""
-
-    def __init__(self, operation: Operation[Any, Any]) -> None:
-        self._known = {kind.__struct_config__.tag: msgspec.json.Decoder(kind) for kind in operation.events}
-
-    def decode(self, raw: msgspec.Raw, /) -> Any:
-        """Return the event, None if a newer daemon sends a kind that is not known here."""
-        decoder = self._known.get(_decode_tag(raw).type)
-        return None if decoder is None else decoder.decode(raw)
-
-
-class _Tag(msgspec.Struct):
-    type: str = ""
-
-
-_decode_tag: Final = msgspec.json.Decoder(_Tag).decode
-
-
-def _convert(raw: msgspec.Raw, kind: type[R]) -> R:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as exc:
-        raise VersionMismatch(
-            f"the daemon is of another version, its answer does not fit: {exc}", hint="restart it: `ptybridge restart`"
-        ) from exc

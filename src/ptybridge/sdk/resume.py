@@ -8,12 +8,11 @@ made twice: it fails, saying that nobody knows whether it was done.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from ptybridge import __version__
-from ptybridge.api import attach, event
 from ptybridge.api.node import INFO, PROTOCOL, PROTOCOL_MIN, GetInfo, NodeInfo
 from ptybridge.api.operation import Effect, Operation, Params
 from ptybridge.config import Config
@@ -26,6 +25,7 @@ from ptybridge.errors import (
     VersionMismatch,
 )
 from ptybridge.sdk.blocking import Connection, Stream, connect
+from ptybridge.sdk.places import place_of
 
 # How long a daemon may be away before its clients give up. A restart takes half a second.
 PATIENCE_SECONDS: Final = 10.0
@@ -209,7 +209,7 @@ class ResumingStream(Generic[R]):
     def __init__(self, come_back: ComeBack, operation: Operation[Any, R], params: Params) -> None:
         self._come_back = come_back
         self._operation = operation
-        self._place = _place_of(params)
+        self._place = place_of(params)
         self.resumed = 0
         self._stream: Stream[R, Any] = self._open(come_back())
         self.opened = self._stream.opened
@@ -268,66 +268,3 @@ class ResumingStream(Generic[R]):
             raise
         self._place.opened(stream.opened)
         return stream
-
-
-class _Place(Protocol):
-    """Where a stream is: `params` open it behind what `pass_on` has let through."""
-
-    params: Any
-
-    def opened(self, answer: Any) -> None: ...
-    def pass_on(self, event: Any) -> Iterator[Any]: ...
-
-
-class _OutputPlace:
-    """In a session's output. A resumed stream tells exits and sizes again, of which one each is enough."""
-
-    def __init__(self, params: attach.Follow) -> None:
-        self.params = params
-        self._exited = False
-        self._size: attach.ResizedEvent | None = None
-
-    def opened(self, answer: attach.Following) -> None:
-        self.params = msgspec.structs.replace(self.params, offset=answer.offset)
-
-    def pass_on(self, event: Any) -> Iterator[Any]:
-        match event:
-            case attach.OutputEvent():
-                self.params = msgspec.structs.replace(self.params, offset=event.next_offset)
-            case attach.GapEvent():
-                self.params = msgspec.structs.replace(self.params, offset=event.to_offset)
-            case attach.ResizedEvent():
-                if event == self._size:
-                    return
-                self._size = event
-            case attach.ExitedEvent():
-                if self._exited:
-                    if event.output_closed:
-                        yield attach.OutputClosedEvent(end_offset=event.end_offset)
-                    return
-                self._exited = True
-        yield event
-
-
-class _EventPlace:
-    """In the events of all sessions."""
-
-    def __init__(self, params: event.FollowEvents) -> None:
-        self.params = params
-
-    def opened(self, answer: event.FollowingEvents) -> None:
-        if self.params.after is None:
-            self.params = msgspec.structs.replace(self.params, after=answer.number)
-
-    def pass_on(self, event: Any) -> Iterator[Any]:
-        self.params = msgspec.structs.replace(self.params, after=event.number)
-        yield event
-
-
-def _place_of(params: Params) -> _Place:
-    match params:
-        case attach.Follow():
-            return _OutputPlace(params)
-        case event.FollowEvents():
-            return _EventPlace(params)
-    raise TypeError(f"{type(params).__name__} opens no stream that can be resumed")
