@@ -270,7 +270,7 @@ class _Attached:
         self.reader.offset = offset
         if picture:
             await self.channel.send(frames.encode(frames.Rendered(offset=offset, data=picture)))
-            self.window.sent(offset)
+            self.window.painted(offset)
         self.attachment.sent_offset = self.attachment.acked_offset = offset
 
     async def _send_exit(self) -> None:
@@ -310,7 +310,7 @@ class _Attached:
             except PtybridgeError as exc:
                 # Where the next frame would begin is not known any more.
                 await self._tell_error(exc)
-                self.reason = ("protocol_error", exc.message)
+                self._end("protocol_error", exc.message)
                 break
             for frame in taken:
                 try:

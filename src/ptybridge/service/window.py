@@ -24,6 +24,11 @@ class AckWindow:
         """Note that everything before `offset` is on its way."""
         self._sent = offset
 
+    def painted(self, offset: int) -> None:
+        """Note that a picture as of `offset` is on its way, which counts until it is acknowledged by itself."""
+        self._sent = offset
+        self._acked = min(self._acked, offset - 1)
+
     def acknowledge(self, offset: int) -> None:
         """Note that the client has shown everything before `offset`."""
         if offset > self._acked:

@@ -1,7 +1,7 @@
 """The application: everything between Hypercorn and an operation, from the outside in.
 
-Entrance (proxies, base path, access log) → Gate (who is it, may it be here) → the API (every operation) → the Quart
-app (health, login, pages, WebSockets).
+Entrance (proxies, base path, access log) → Gate (who is it, may it be here) → terminals' WebSockets → the API (every
+operation) → the Quart app (health, login, pages).
 """
 
 import logging
@@ -23,6 +23,7 @@ from ptybridge.web.entrance import Entrance
 from ptybridge.web.gate import Gate
 from ptybridge.web.metrics import CONTENT_TYPE, exposition
 from ptybridge.web.pages import add_pages
+from ptybridge.web.terminal import Terminals
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def create(web: Web) -> Asgi:
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
-    return Entrance(web.config.web, Gate(web, api))
+    return Entrance(web.config.web, Gate(web, Terminals(web, api)))
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:

@@ -18,11 +18,21 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+class Happening(Protocol):
+    """Something that can be waited for, such as a `trio.Event`."""
+
+    async def wait(self) -> None: ...
+
+
 class Authority(Protocol):
     """Who may: makes the codes that log a browser in."""
 
     def one_time_code(self, caller: Caller) -> str:
         """Return a code that is good once and briefly, for the same rights as `caller` has."""
+        ...
+
+    def watch(self, principal: str) -> Happening:
+        """Return what happens when the key or login behind `principal` is revoked."""
         ...
 
 

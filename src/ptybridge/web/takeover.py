@@ -1,8 +1,11 @@
-"""Our version of Hypercorn's connection: sending has a deadline, and there is a most of connections.
+"""Our version of Hypercorn's connection: sending has a deadline, there is a most of connections, and a WebSocket gets
+the bare stream.
 
 How it works: Hypercorn shields its sends from cancellation, because a frame of HTTP/2 must not be torn; so a peer that
 takes nothing would hold up whoever waits for that send, shutting down included. Here a send that gets nowhere for
 `seconds` ends the connection, and `hurry` makes the time that is left short for all of them.
+A handler finds `take_over` in `scope["state"]`. On HTTP/1.1 it stops Hypercorn's reading and gives out the stream, with
+or without TLS; from then on everything Hypercorn would send is dropped, and when the handler ends it closes the stream.
 This is the one place that reaches into Hypercorn (`hypercorn.trio.run.TCPServer`); its version is pinned, and
 `tests/web/test_takeover.py` guards what is relied on.
 """
@@ -15,7 +18,10 @@ import hypercorn.trio.run
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, LifespanState
 
 # A slow peer that does take something is waited for anew after each piece.
 PIECE_BYTES: Final = 64 * 1024
@@ -62,6 +68,31 @@ class Takeover(TCPServer):
 
     config: ServerConfig
 
+    def __init__(
+        self, app: AppWrapper, config: ServerConfig, context: WorkerContext, state: LifespanState, stream: Any
+    ) -> None:
+        own = {"take_over": self.take_over, "terminated": context.terminated.wait}
+        super().__init__(app, config, context, LifespanState({**state, **own}), stream)
+        self._taken = False
+        self._reading = trio.CancelScope()
+        self._stopped = trio.Event()
+
+    async def take_over(self) -> trio.SocketStream | trio.SSLStream[trio.SocketStream] | None:
+        """Return the stream, once nobody else reads it; None if this is no connection of HTTP/1.1."""
+        if self._taken or not isinstance(self.protocol.protocol, H11Protocol):
+            return None
+        self._taken = True
+        self._reading.cancel()
+        await self._stopped.wait()
+        return self.stream
+
+    async def _read_data(self) -> None:
+        try:
+            with self._reading:
+                await super()._read_data()
+        finally:
+            self._stopped.set()
+
     async def run(self) -> None:
         """Serve it until it ends."""
         if self.config.connections >= self.config.max_connections:
@@ -74,7 +105,9 @@ class Takeover(TCPServer):
             self.config.connections -= 1
 
     async def protocol_send(self, event: Event) -> None:
-        """Send what the protocol has to send, but not for ever."""
+        """Send what the protocol has to send, but not for ever; nothing once the stream is another's."""
+        if self._taken:
+            return
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
