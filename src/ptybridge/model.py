@@ -54,12 +54,13 @@ class Caution(Value):
 
     `confirm_ttl_ms`: how long a confirmation is good. `patterns`: regular expressions (RE2) that find what is
     dangerous, in place of the judgement of the parse. `confirmed`: this call was confirmed in the client's own
-    way, which its settings allow ("legacy" mode).
+    way, which its settings allow ("legacy" mode). `justified`: a reason came with this call.
     """
 
     confirm_ttl_ms: Milliseconds = 300_000
     patterns: tuple[str, ...] | None = None
     confirmed: bool = False
+    justified: bool = False
 
 
 class Grant(Value):

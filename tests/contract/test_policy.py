@@ -1,12 +1,13 @@
 """`policy.check`: what the rules say, without anything being done."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.endpoints import Client
 
 from ptybridge import config
-from ptybridge.api import policy, session
+from ptybridge.api import attach, file, policy, session, terminal, transfer
 from ptybridge.errors import Denied, InvalidParams
 
 DELETE = "rm -rf /"
@@ -17,6 +18,10 @@ def rules() -> tuple[config.PolicyRule, ...]:
     return (
         config.PolicyRule(verdict="deny", name="no-deploys", command="^make deploy"),
         config.PolicyRule(verdict="allow", owner="sandbox"),
+        config.PolicyRule(verdict="allow", operation="file.info", profile=""),
+        config.PolicyRule(verdict="deny", name="no-files", operation="file.*"),
+        config.PolicyRule(verdict="deny", name="leave-prod", operation="session.*", owner="prod"),
+        config.PolicyRule(verdict="deny", name="no-looking", operation="session.follow"),
     )
 
 
@@ -74,3 +79,45 @@ async def test_a_rule_that_denies_holds_for_everybody(client: Client, method: st
     assert (await client.call(session.LIST)).sessions == []
     answer = await client.call(policy.CONFIRM, command="make deploy", justification="a test")
     assert (answer.verdict, answer.confirm_token) == ("deny", None)
+
+
+async def test_a_rule_that_names_operations_holds_for_all_of_them(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(Denied, match=r"no-files does not allow file\.read") as refused:
+        await client.call(file.READ, path=str(tmp_path / "file"))
+    assert refused.value.data == {"rule": "no-files"}
+    with pytest.raises(Denied, match="no-files"):
+        async with client.channel(transfer.DOWNLOAD, path=str(tmp_path / "file")):
+            pass
+    assert (await client.call(file.INFO, path=str(tmp_path / "file"))).size == 4  # the rule before decides
+
+
+async def test_a_rule_about_an_owner_holds_for_what_is_done_to_its_sessions(client: Client) -> None:
+    with pytest.raises(Denied, match="leave-prod"):
+        await client.call(session.CREATE, command=["true"], owner="prod")
+    mine = (await client.call(session.CREATE, command=["cat"], owner="me")).session_id
+    await client.call(terminal.WRITE, session_id=mine, data="x")
+    await client.call(session.UPDATE, session_id=mine, owner="prod")
+    for method, params in {"session.write": {"data": "x"}, "session.read": {}, "session.close": {}}.items():
+        with pytest.raises(Denied, match="leave-prod"):
+            await client.call_raw(method, {"session_id": mine, **params})
+
+
+async def test_a_rule_about_a_stream_ends_it_before_it_begins(client: Client) -> None:
+    mine = (await client.call(session.CREATE, command=["cat"])).session_id
+    with pytest.raises(Denied, match="no-looking"):
+        async with client.stream(attach.FOLLOW, session_id=mine):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [("file.read", ("deny", "no-files")), ("file.info", ("allow", "default")), ("node.info", ("allow", "default"))],
+)
+async def test_check_tells_what_becomes_of_other_operations(
+    client: Client, operation: str, expected: tuple[str, str]
+) -> None:
+    found = await client.call_raw("policy.check", {"command": "rm -rf /", "operation": operation})
+    assert (found["verdict"], found["rule"]) == expected
+    with pytest.raises(InvalidParams, match="there is no operation"):
+        await client.call_raw("policy.check", {"command": "ls", "operation": "file.reed"})

@@ -7,7 +7,7 @@ Everything a front end shows of an operation is derived from these values; behav
 from dataclasses import dataclass
 from enum import Enum
 from inspect import cleandoc
-from typing import Annotated, Generic, Literal, TypeVar, dataclass_transform
+from typing import Annotated, Any, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -125,3 +125,8 @@ def declare_channel(
 ) -> Operation[P, R]:
     """Declare an operation that answers `opened` and then turns into a duplex channel of binary frames."""
     return Operation(name, "channel", params, opened, scope, Effect.MUTATES, errors, since, http)
+
+
+def takes_confirmation(operation: Operation[Any, Any]) -> bool:
+    """Tell whether the operation starts a program or types: the policy sees its command, and may ask."""
+    return "confirm_token" in operation.params.__struct_fields__

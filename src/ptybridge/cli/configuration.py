@@ -8,6 +8,7 @@ import msgspec
 from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.rules import check_rules
 from ptybridge.config import KEYS, TABLES, VARIABLES, Config, config_file, near, value_of, variable_of
 
 
@@ -29,6 +30,8 @@ def config_command(app: App, action: str | None, key: str | None) -> None:
     """
     if (action == "get") != (key is not None):
         raise click.UsageError("write `config`, `config get KEY` or `config path`")
+    if action is None:
+        check_rules(app.loaded)
     if action == "path":
         import os
 

@@ -109,6 +109,10 @@ def _serve(
     until_closed: int | None = None,
 ) -> int:
     config = app.config
+    if config.policy.rule:
+        from ptybridge.cli.rules import check_rules
+
+        check_rules(app.loaded)
     from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
 
     def announce(line: str) -> None:

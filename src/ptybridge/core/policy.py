@@ -62,6 +62,34 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     matches: tuple[Match, ...] = ()
 
 
+class Admission:
+    """What rules that name an operation say of it, whatever it is about. One for each operation that some rule names.
+
+    What starts programs or types (`judged`) is asked about by whoever sees the command; so here only a refusal counts
+    that needs no look at it.
+    """
+
+    def __init__(self, operation: str, rules: Sequence[PolicyRule], *, judged: bool) -> None:
+        self._rules = [one for one in rules if one.operation and fnmatchcase(operation, one.operation)]
+        self._judged = judged
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def refused_by(self, profile: str | None, owner: str | None) -> str | None:
+        """Return the rule that refuses it to such a caller, on a session of this owner; None if none does."""
+        for rule in self._rules:
+            if not _is(rule.profile, profile) or not _is(rule.owner, owner):
+                continue
+            looks = rule.command is not None or rule.dangerous is not None
+            if looks and self._judged:
+                return None  # the guard decides, who sees the command
+            if looks or rule.verdict == "ask":
+                continue  # no command, nothing to ask about
+            return None if rule.verdict == "allow" else rule.name
+        return None
+
+
 class Policy:
     """The rules of one daemon. Raises `InvalidParams` for a pattern that is none, which the configuration refuses."""
 
@@ -70,7 +98,12 @@ class Policy:
             rule if rule.name else msgspec.structs.replace(rule, name=f"rule-{number}")
             for number, rule in enumerate(rules, start=1)
         ]
+        self._named = named
         self._rules = [_Compiled(rule) for rule in (*named, *BUILT_IN)]
+
+    def admission(self, operation: str, *, judged: bool) -> Admission:
+        """Return what the rules say of an operation as such; false when none of them names it."""
+        return Admission(operation, self._named, judged=judged)
 
     def decide(self, action: Action, *, explain: bool = False) -> Decision:
         """Return what the first rule that fits says; `explain`: with the dangers of what is allowed, too."""

@@ -33,6 +33,10 @@ class SessionLogs:
         self._threads = trio.CapacityLimiter(THREADS)
         self._by_session: dict[str, SessionLog] = {}
 
+    def wanted(self, log_dir: str | None) -> bool:
+        """Tell whether a session for which this was asked gets a log."""
+        return bool(self._default_dir if log_dir is None else log_dir)
+
     async def make_directory(self, session_id: str, log_dir: str | None) -> str | None:
         """Make the directory of a new session's log, if it is to have one. Raises `InvalidParams`."""
         base = self._default_dir if log_dir is None else log_dir

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 import trio
@@ -56,6 +57,7 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = True
     shell_integration: Integration = "auto"
     log_dir: str | None = None
+    facts: dict[str, Any] = {}  # more that its log says of its beginning
 
 
 class Sessions:
@@ -196,7 +198,8 @@ class Sessions:
             nonce=nonce,
         )
         if log_directory is not None:
-            self.logs.start(self._nursery, session, SavedLog(directory=log_directory)).spawned(session.facts())
+            journal = self.logs.start(self._nursery, session, SavedLog(directory=log_directory))
+            journal.spawned(session.facts() | spec.facts)
         self.events.publish(Created, session_id, name=labels.name, command=session.command, owner=labels.owner)
         session.saver.record()
         session.saver.commands()

@@ -40,6 +40,7 @@ from ptybridge.daemon.warmup import Warmup, warm_grammar, warm_screens
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
+from ptybridge.service.admission import Admissions
 from ptybridge.service.approval import ApprovalService
 from ptybridge.service.attach import AttachService
 from ptybridge.service.command import CommandService
@@ -148,7 +149,7 @@ class Daemon:
             FollowService(self.sessions),
             AttachService(self.sessions),
             LeaseService(self.sessions),
-            PolicyService(self.policy, guard),
+            PolicyService(self.policy, guard, registry),
             SecretService(self.sessions, config.secret.command),
             ApprovalService(self.approvals, self.sessions),
             KeyService(self.keyring),
@@ -159,7 +160,8 @@ class Daemon:
             self.node,
             web,
         ]
-        endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions))
+        admissions = Admissions(self.policy, registry, self.sessions)
+        endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
         self.web = web.front = WebFront(Web(config, registry, endpoint))

@@ -13,7 +13,7 @@ from ptybridge.errors import Denied, LeaseHeld, NotFound
 from ptybridge.mcp.compat_common import Answered, Arguments, Milliseconds, as_json, connection
 from ptybridge.mcp.compat_write import close_one
 from ptybridge.mcp.connection import resolved
-from ptybridge.mcp.settings import RingBytes, Seconds
+from ptybridge.mcp.settings import RingBytes, Seconds, ring_bytes
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
 Rate = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
@@ -165,7 +165,8 @@ async def set_limits(ctx: Context, params: SetLimits) -> Answer:
             except (LeaseHeld, Denied):
                 not_applied.append(info.session_id)
                 continue
-            if params.max_output_bytes not in {None, info.max_output_bytes}:
+            # What is kept cannot grow or shrink while a program runs.
+            if params.max_output_bytes is not None and ring_bytes(params.max_output_bytes) != info.max_output_bytes:
                 not_applied.append(info.session_id)
     return _limits(ctx, not_applied)
 

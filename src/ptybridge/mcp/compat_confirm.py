@@ -98,9 +98,11 @@ async def _asked(ctx: Context, found: api.Confirmed) -> Answer:
 
 def confirming(ctx: Context, confirmed: bool, justification: str | None) -> Context:
     """Return the context to start a program in; in legacy mode saying so, or any reason, confirms it."""
-    if not connection(ctx).settings.dangerous_legacy_mode or not (confirmed or (justification or "").strip()):
+    justified = bool((justification or "").strip())
+    if not (confirmed or justified):
         return ctx
-    caution = msgspec.structs.replace(ctx.caller.caution, confirmed=True)
+    legacy = connection(ctx).settings.dangerous_legacy_mode
+    caution = msgspec.structs.replace(ctx.caller.caution, confirmed=legacy, justified=justified)
     return dataclasses.replace(ctx, caller=msgspec.structs.replace(ctx.caller, caution=caution))
 
 

@@ -5,6 +5,7 @@ hold for that connection only. What cannot be right is refused with the name of 
 """
 
 import math
+import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -88,8 +89,8 @@ class Settings(msgspec.Struct, kw_only=True):
 
 
 def ring_bytes(asked: int) -> int:
-    """Return the size of the transcript that keeps at least `asked` bytes."""
-    return max(MIN_RING_BYTES, asked)
+    """Return the size of the transcript that keeps at least `asked` bytes; it lies in whole pages of memory."""
+    return -(-max(MIN_RING_BYTES, asked) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -26,6 +26,7 @@ audit = logging.getLogger("ptybridge.audit")
 
 F = TypeVar("F", bound=Callable[..., Any])
 After = Callable[[Caller, AnyOperation, msgspec.Struct, msgspec.Struct], None]
+Admit = Callable[[Caller, AnyOperation, msgspec.Struct], None]
 _MARK = "__ptybridge_operation__"
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -67,9 +68,14 @@ class Dispatcher:
         services: Iterable[object],
         after: After | None = None,
         outgoing: Outgoing | None = None,
+        admit: Admit | None = None,
     ) -> None:
-        """Bind all operations. `after` is told of each call that was answered; `outgoing` sees all that goes out."""
+        """Bind all operations. `after` is told of each call that was answered; `outgoing` sees all that goes out.
+
+        `admit` sees each call before its handler, and raises what refuses it.
+        """
         self._outgoing = outgoing
+        self._admit = admit
         self.registry = registry
         self._after = after
         self.calls: Counter[str] = Counter()
@@ -170,6 +176,8 @@ class Dispatcher:
             raise InvalidParams(f"{operation.name}: the parameters are not valid JSON ({exc})") from exc
         if caller.session_ids is not None:
             authority.require_visible(caller, operation.name, decoded)
+        if self._admit is not None:
+            self._admit(caller, operation, decoded)
         return decoded
 
     def _failed(self, bound: _Bound, caller: Caller, exc: Exception) -> PtybridgeError:

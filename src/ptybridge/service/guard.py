@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from ptybridge.api import session as api
 from ptybridge.core import shellreader, typed_lines
 from ptybridge.core.approvals import Approval, Approvals
 from ptybridge.core.confirmations import Confirmation, Confirmations, Mode, command_text, digest
@@ -98,6 +99,32 @@ class Guard:
         if given and _reads_commands(command):
             scripts.append(msgspec.structs.replace(action, command=given.decode("utf-8", "replace")))
         return self._decide(caller, scripts, token, NO_SESSION)
+
+    def spawn_facts(self, caller: Caller, params: api.Create, passed: Passed | None) -> dict[str, Any]:
+        """Return what a session's log says of how its command was judged, in pty-mcp's words; never the reason given.
+
+        `passed` is what `check_spawn` has returned.
+        """
+        found = passed.matches if passed is not None else self._matches(caller, params)
+        return {
+            "dangerous": bool(found),
+            "dangerous_matches": list(dict.fromkeys(one.rule for one in found)),
+            "confirmation_mode": "none" if passed is None else passed.mode,
+            "dangerous_confirm_token_present": params.confirm_token is not None,
+            "dangerous_justification_present": caller.caution.justified,
+        }
+
+    def _matches(self, caller: Caller, params: api.Create) -> tuple[Match, ...]:
+        action = Action(
+            operation=api.CREATE.name,
+            command=params.command or "",
+            kind="spawn",
+            profile=caller.profile,
+            owner=params.owner,
+            cwd=params.cwd,
+            home=home_of(params.env, params.caller_env),
+        )
+        return self._policy.decide(cautious(caller, action), explain=True).matches
 
     # -- input ----------------------------------------------------------------------------------------------
 

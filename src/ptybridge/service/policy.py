@@ -3,7 +3,10 @@
 import os
 
 from ptybridge.api import policy as api
+from ptybridge.api.operation import takes_confirmation
+from ptybridge.api.registry import Registry
 from ptybridge.core.policy import Action, Decision, Policy
+from ptybridge.errors import InvalidParams, MethodNotFound
 from ptybridge.model import Caller
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.guard import Guard, cautious
@@ -12,19 +15,28 @@ from ptybridge.service.guard import Guard, cautious
 class PolicyService:
     """`policy.*`."""
 
-    def __init__(self, policy: Policy, guard: Guard) -> None:
+    def __init__(self, policy: Policy, guard: Guard, registry: Registry) -> None:
         self._policy = policy
         self._guard = guard
+        self._registry = registry
 
     @handles(api.CHECK)
     def check(self, caller: Caller, params: api.Check) -> api.Checked:
         """Judge without doing anything."""
+        profile = caller.profile if params.as_profile is None else params.as_profile or None
+        try:
+            judged = takes_confirmation(self._registry[params.operation])
+        except MethodNotFound as exc:
+            raise InvalidParams(exc.message) from exc
+        refused = self._policy.admission(params.operation, judged=judged).refused_by(profile, params.owner)
+        if refused is not None or not judged:
+            return api.Checked(verdict="deny" if refused else "allow", rule=refused or "default", matches=[])
         action = Action(
             operation=params.operation,
             command=params.command,
             kind="spawn",
             principal=caller.principal,
-            profile=caller.profile if params.as_profile is None else params.as_profile or None,
+            profile=profile,
             owner=params.owner,
             access=params.access,
             cwd=params.cwd,

@@ -40,10 +40,21 @@ class RecoveryService:
                     recovery_group_session_ids=None,
                 )
         key, found = await self._recoverer.recover(params.name, params.owner)
+        together = sorted(one.session_id for one in found)
+        for one in found:
+            if one.journal is not None:
+                one.journal.note(
+                    "recover",
+                    session_id=one.session_id,
+                    name=one.labels.name,
+                    owner=one.labels.owner,
+                    recovery_group_key=key,
+                    recovery_group_session_ids=together,
+                )
         return api.Recovered(
             session=info(self._sessions, found[0]),
             already_live=False,
             recovered_at_ms=found[0].recovered_at_ms,
             recovery_group_key=key,
-            recovery_group_session_ids=sorted(one.session_id for one in found),
+            recovery_group_session_ids=together,
         )

@@ -34,7 +34,7 @@ class SessionService:
     @handles(api.CREATE)
     async def create(self, caller: Caller, params: api.Create) -> api.SessionInfo:
         """Start a program."""
-        self._guard.check_spawn(
+        passed = self._guard.check_spawn(
             caller,
             params.command,
             operation=api.CREATE.name,
@@ -56,6 +56,7 @@ class SessionService:
             echo=params.echo,
             shell_integration=params.shell_integration,
             log_dir=params.log_dir,
+            facts=self._guard.spawn_facts(caller, params, passed) if self._sessions.logs.wanted(params.log_dir) else {},
         )
         labels = Labels(
             name=params.name,

@@ -295,6 +295,16 @@ async def test_row73_limits_are_told_and_set_live(client: Client, human: LocalCl
     assert await client.text("pty_read", session_id=session, owner="me") == ""
 
 
+async def test_row73_what_set_limits_cannot_change_is_named_and_nothing_else(client: Client) -> None:
+    await client.json("set_limits", max_output_bytes=100_000)
+    session = await client.spawn("sleep 60")
+    kept = (await client.status(session))["max_output_bytes"]
+    assert 100_000 <= kept < 100_000 + (64 << 10)  # whole pages
+    for size, not_applied in ((100_000, []), (kept, []), (1, [session]), (kept + 1, [session])):
+        assert (await client.json("set_limits", max_output_bytes=size))["not_applied"] == not_applied
+    assert (await client.status(session))["max_output_bytes"] == kept
+
+
 async def test_row75_c07_idle_sessions_are_ended_without_any_call(connect: Connect, human: LocalClient) -> None:
     client = connect(IDLE_TIMEOUT_SEC="0.2")
     own = await human.call(api.CREATE, command=["sleep", "60"])
