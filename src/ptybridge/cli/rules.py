@@ -4,7 +4,8 @@ from fnmatch import fnmatchcase
 
 from ptybridge.api.operation import takes_confirmation
 from ptybridge.api.registry import contract
-from ptybridge.config import Loaded, PolicyRule, near, table_line
+from ptybridge.config import Loaded, PolicyRule, near
+from ptybridge.config.file import table_line
 from ptybridge.errors import ConfigInvalid
 
 
