@@ -8,7 +8,7 @@ sessions go on. Input is typed byte by byte with `send-keys -H`, no faster than 
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +38,16 @@ _MARK_SECONDS: Final = 2.0
 # A queue of this length stops the terminal, and one of that length lets it go on.
 _HIGH_BYTES: Final = 256 << 10
 _LOW_BYTES: Final = 64 << 10
+# Stands before what is repeated after a broken connection: CAN ends whatever sequence was cut, the rest starts a page.
+_NOTICE: Final = (
+    b"\x18\x1b[?1049l\x1b[m\r\n[ptybridge: the connection to tmux broke; output may be missing, "
+    b"what tmux still shows follows]\r\n"
+)
 # Appending so much is one step; then others get their turn.
 _STEP_BYTES: Final = 64 << 10
+
+# Asks for what a pane shows, and calls the third as the answer comes.
+Picture = Callable[[Link, str, Callable[[], None]], Awaitable[bytes]]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +92,10 @@ class TmuxChild:
         self._held = b""
         self._unacknowledged = 0
         self._released = False
+        self._discarded = False
+        self._moving = False
+        self._since: list[bytes] = []
+        self._size: WindowSize | None = None
         link.panes[place.pane] = self
 
     # -- output ---------------------------------------------------------------------------------------------
@@ -91,6 +103,12 @@ class TmuxChild:
     def deliver(self, data: bytes) -> None:
         """Take output: into the transcript if there is room and nothing waits, else into the queue."""
         data = self._before_mark(data)
+        if self._moving:
+            self._since.append(data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self._log is not None and not self._chunks:
             data = data[self._append(self._log, data) :]
         if not data:
@@ -115,11 +133,37 @@ class TmuxChild:
             data, self._held = data[:at], data[at:]
         return data
 
-    def begin_with(self, picture: bytes) -> None:
-        """Replace what has come so far, which `picture` shows as well."""
-        self._chunks.clear()
-        self.backlog = 0
-        self.deliver(picture)
+    async def begin_with(self, picture: Picture, notice: bytes = b"") -> None:
+        """Put what tmux shows before the output that comes from now on. Raises as `picture`."""
+        self._moving = True
+        self._held = b""
+        self._since.clear()
+        shown = b""
+        try:
+            # What comes before the answer is in it; what comes right after it, before we go on, is not.
+            shown = await picture(self._link, self.place.pane, self._since.clear)
+        finally:
+            self._moving = False
+            if shown:
+                shown = notice + shown
+            self._take(shown + b"".join(self._since))
+            self._arrived.set()
+
+    async def move(self, link: Link, picture: Picture) -> None:
+        """Go on over another connection, after a notice and what tmux has of the time without one.
+
+        Raises `TmuxError` when the pane is gone, `LinkLost`, `Unavailable`.
+        """
+        if self._discarded:
+            link.close_window(self.window)
+        if self._released or self._discarded:
+            return
+        self._link.panes.pop(self.place.pane, None)
+        self._link = link
+        link.panes[self.place.pane] = self
+        await self.begin_with(picture, _NOTICE)
+        if self._size is not None:
+            self.resize(self._size)
 
     def output_ended(self) -> None:
         """Note that tmux has read everything there will be."""
@@ -141,7 +185,7 @@ class TmuxChild:
                 while True:
                     while self._chunks:
                         await self._empty(log)
-                    if self._ended.is_set():
+                    if self._ended.is_set() and not self._moving:
                         break
                     self._arrived = trio.Event()
                     await self._arrived.wait()
@@ -205,8 +249,10 @@ class TmuxChild:
 
     def send_nowait(self, data: bytes) -> int:
         """Type what the program has room for right now."""
-        if self._process.status is not None or self._ended.is_set() or self._link.ended.is_set():
+        if self._process.status is not None or self._ended.is_set():
             raise InputClosed
+        if self._link.ended.is_set():
+            return 0  # until there is another connection, or none can be had
         room = _INPUT_WINDOW - self._unacknowledged
         if room <= 0 or self._terminal.unread_input() >= _UNREAD_BYTES:
             return 0
@@ -233,6 +279,7 @@ class TmuxChild:
 
     def resize(self, size: WindowSize) -> None:
         """Set the window's size; tmux passes it on to the terminal, at most four times a second."""
+        self._size = size
         self._link.post(f"resize-window -t {self.window} -x {size.cols} -y {size.rows}")
 
     def signal(self, number: int, *, whole_session: bool) -> None:
@@ -267,6 +314,7 @@ class TmuxChild:
 
     def discard(self) -> None:
         """Close the window, and let the pane's own process go."""
+        self._discarded = True
         self._link.close_window(self.window)
         self._process.end_launcher()
 

@@ -128,6 +128,9 @@ class Link:
         self._placeholders: list[str] = []
         self._closing: deque[str] = deque()
         self._all_closed = trio.Event()
+        self.unclosed: list[str] = []  # windows that were to be closed when the connection broke
+        # Called when the connection breaks that somebody needs, instead of telling that all output has ended.
+        self.on_broken: Callable[[], None] | None = None
 
     @property
     def in_use(self) -> bool:
@@ -174,8 +177,11 @@ class Link:
             self._ready.set()
             while self._waiting:
                 self._waiting.popleft()(None)
-            for pane in tuple(self.panes.values()):
-                pane.output_ended()
+            if self.on_broken is not None and (self.panes or self.unclosed):
+                self.on_broken()
+            else:
+                for pane in tuple(self.panes.values()):
+                    pane.output_ended()
             with trio.CancelScope(shield=True):
                 await self._end_process()
             self._gone.set()
@@ -243,13 +249,17 @@ class Link:
         self._unsent += command.encode() + b"\n"
         self._wake.set()
 
-    async def ask(self, command: str) -> list[str]:
-        """Send a command and return the lines of its answer. Raises `TmuxError`, `LinkLost`, `Unavailable`."""
+    async def ask(self, command: str, on_answer: Callable[[], None] = lambda: None) -> list[str]:
+        """Send a command and return the lines of its answer; `on_answer` is called before anything after it is read.
+
+        Raises `TmuxError`, `LinkLost`, `Unavailable`.
+        """
         answered = trio.Event()
         answers: list[Reply | None] = []
 
         def note(reply: Reply | None) -> None:
             answers.append(reply)
+            on_answer()
             answered.set()
 
         self.post(command, note)
@@ -278,9 +288,11 @@ class Link:
         self.post(f"kill-window -t {self._closing[0]}", self._closed)
 
     def _closed(self, reply: Reply | None) -> None:
-        self._closing.popleft()
         if reply is None:
+            self.unclosed += self._closing
             self._closing.clear()
+        else:
+            self._closing.popleft()
         if self._closing:
             self._close_next()
         else:

@@ -8,6 +8,7 @@ Only when the daemon has a handle on the process does it let the program begin.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -15,7 +16,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,8 @@ from ptybridge.core.transcript import Transcript
 from ptybridge.errors import SpawnFailed, Unavailable, UnsafePath
 from ptybridge.keeper.ring import Ring
 from ptybridge.keeper.spawn import Program, find_program
+
+log = logging.getLogger(__name__)
 
 _LAUNCH_SECONDS: Final = 20.0
 _CLEAN_UP_SECONDS: Final = 10.0
@@ -91,6 +94,7 @@ class TmuxServer:
         self._link: Link | None = None
         self._opening = trio.Lock()
         self._making = trio.Lock()
+        self._mending = trio.Lock()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -120,13 +124,14 @@ class TmuxServer:
     async def _start(self, *, create: bool) -> Link:
         if not create and not self.socket.exists():
             raise LinkLost
-        if self._nursery is None:
+        nursery = self._nursery
+        if nursery is None:
             raise Unavailable("tmux sessions are not served yet")
         link = Link(self.socket)
         await link.open(create=create)
         ready = False
         try:
-            await self._nursery.start(link.run)
+            await nursery.start(link.run)
             await link.attached()
             ready = True
         except TmuxError:
@@ -135,8 +140,36 @@ class TmuxServer:
             if not ready:
                 with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
                     await link.close()
+        link.on_broken = lambda: nursery.start_soon(self._mend, link)
         self._link = link
         return link
+
+    async def _mend(self, broken: Link) -> None:
+        """Connect again for those whose connection broke while the server lives; else their output has ended."""
+        async with self._mending:
+            log.warning("the connection to the tmux server %s broke", self.socket)
+            for window in broken.unclosed:
+                with contextlib.suppress(LinkLost, Unavailable):
+                    (await self.connect(create=False)).close_window(window)
+            for child in tuple(broken.panes.values()):
+                if isinstance(child, TmuxChild):
+                    await self._move(child)
+            if self._link is not None:
+                await self.let_go(self._link)
+
+    async def _move(self, child: TmuxChild) -> None:
+        moved = False
+        while not moved:
+            try:
+                link = await self.connect(create=False)
+                with contextlib.suppress(LinkLost):  # broken once more
+                    await child.move(link, picture)
+                    moved = True
+            except (LinkLost, TmuxError, Unavailable) as exc:
+                why = str(exc) or "the server has ended"
+                log.error("the program %d in tmux is out of reach: %s", child.pid, why)
+                child.output_ended()
+                return
 
     # -- spawning -------------------------------------------------------------------------------------------
 
@@ -312,7 +345,7 @@ class TmuxServer:
         except OSError as exc:
             raise LookupError("its tmux pane is gone") from exc
         try:
-            child.begin_with(await picture(link, place.pane))
+            await child.begin_with(picture)
         except (TmuxError, LinkLost):
             with trio.CancelScope(shield=True):
                 await child.aclose()
@@ -320,11 +353,11 @@ class TmuxServer:
         return child, Transcript(Ring.anonymous(capacity, start))
 
 
-async def picture(link: Link, pane: str) -> bytes:
+async def picture(link: Link, pane: str, on_answer: Callable[[], None]) -> bytes:
     """Return bytes that show what tmux has of a pane: its history, its screen and where the cursor is."""
     where = await link.ask(f"display-message -p -t {pane} '#{{alternate_on}} #{{cursor_y}} #{{cursor_x}}'")
     alternate, row, column = (int(word) for word in where[0].split())
-    lines = await link.ask(f"capture-pane -p -e -t {pane}{'' if alternate else ' -S -'}")
+    lines = await link.ask(f"capture-pane -p -e -t {pane}{'' if alternate else ' -S -'}", on_answer)
     text = ("\x1b[?1049h" if alternate else "") + "\r\n".join(lines)
     return f"{text}\x1b[m\x1b[{row + 1};{column + 1}H".encode()
 

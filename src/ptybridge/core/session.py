@@ -261,7 +261,9 @@ class Session:
     def _reason(self) -> ExitReason:
         if self.ending is not None:
             return self.ending
-        if self.status is None or self.status.signal is None:
+        if self.status is None or self.status == ExitStatus():
+            return "lost"  # nobody can know how it ended any more
+        if self.status.signal is None:
             return "exited"
         # A client's own `session.signal` ended it, or somebody else's signal did.
         return "killed" if signal_number(self.status.signal) == self.signalled else "signaled"
