@@ -152,9 +152,10 @@ class Dispatcher:
             peer = self._outgoing.sink(caller, decoded, peer)
         try:
             return await handler(caller, decoded, peer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise  # the peer has gone away, which is nobody's failure
         except Exception as exc:
+            if _is_gone(exc):
+                # Nobody's failure, and the same out of a nursery.
+                raise trio.BrokenResourceError("the peer has gone away") from exc
             raise self._failed(bound, caller, exc) from exc
 
     def _of_kind(self, method: str, kind: Kind) -> _Bound:
@@ -202,3 +203,10 @@ def _expected(operation: AnyOperation) -> str:
     if operation.params is NoParams or not operation.params.__struct_fields__:
         return f"{operation.name} takes no parameters"
     return f"{operation.name} takes {', '.join(operation.params.__struct_fields__)}"
+
+
+def _is_gone(exc: BaseException) -> bool:
+    """Tell whether this says, alone or out of a nursery, that the peer has gone away and nothing else."""
+    if isinstance(exc, BaseExceptionGroup):
+        return all(_is_gone(each) for each in exc.exceptions)
+    return isinstance(exc, trio.BrokenResourceError | trio.ClosedResourceError)
