@@ -18,7 +18,7 @@ from tests.web.http import PATIENCE_SECONDS
 from trio_websocket import ConnectionClosed, WebSocketConnection, connect_websocket
 
 from ptybridge.model import Caller
-from ptybridge.web.context import Happening, Receive, Scope, Send, Web
+from ptybridge.web.context import Receive, Scope, Send, Web
 from ptybridge.web.takeover import Sends, ServerConfig, install
 from ptybridge.web.terminal import SUBPROTOCOL, Terminals
 
@@ -34,7 +34,7 @@ class Doorkeeper:
     def one_time_code(self, caller: Caller) -> str:
         return "code"
 
-    def watch(self, principal: str) -> Happening:
+    def watch(self, caller: Caller) -> trio.Event:
         return self.revoked
 
 
@@ -43,7 +43,8 @@ class Front:
 
     def __init__(self, web: Web) -> None:
         self.authority = Doorkeeper()
-        self.web = Web(web.config, web.registry, web.endpoint, self.authority)
+        authority: Any = self.authority
+        self.web = Web(web.config, web.registry, web.endpoint, authority)
         self.caller: Caller | None = EVERYBODY
         self.over_asgi = False
         self.kinds: list[bool] = []

@@ -31,8 +31,8 @@ class Authority(Protocol):
         """Return a code that is good once and briefly, for the same rights as `caller` has."""
         ...
 
-    def watch(self, principal: str) -> Happening:
-        """Return what happens when the key or login behind `principal` is revoked."""
+    def watch(self, caller: Caller) -> Happening:
+        """Return what happens when the key or login that the caller has shown is revoked or expires."""
         ...
 
 

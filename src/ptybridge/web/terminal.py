@@ -117,7 +117,7 @@ class Terminals:
         caller = caller_of(scope)
         query = _query(scope)
         if self._web.auth is not None:
-            revoked = self._web.auth.watch(caller.principal)
+            revoked = self._web.auth.watch(caller)
             nursery.start_soon(_until, revoked.wait, socket, ending, (websocket.UNAUTHENTICATED, "revoked"))
         text = query.mode == "text"
         nursery.start_soon(_heartbeat, socket, ending, b"" if text else _PING)

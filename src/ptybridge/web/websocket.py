@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import trio
 from wsproto.utilities import generate_accept_token
 
-from ptybridge.web.context import Receive, Scope, Send
+from ptybridge.web.context import Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ async def accept(scope: Scope, receive: Receive, send: Send, subprotocol: str | 
     message = await receive()
     if message["type"] != "websocket.connect":
         return None
+    accepted: Message = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}
     take_over = scope["state"].get("take_over")
     key = next((value for name, value in scope["headers"] if name == b"sec-websocket-key"), None)
     if take_over is not None and key is not None and scope["http_version"] == "1.1":
@@ -88,8 +89,10 @@ async def accept(scope: Scope, receive: Receive, send: Send, subprotocol: str | 
                 await _answer(stream, key, subprotocol)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return None
+            # Nothing of it reaches the peer any more; the access log and Hypercorn learn how it went.
+            await send(accepted)
             return FastSocket(stream)
-    await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+    await send(accepted)
     return AsgiSocket(receive, send)
 
 
