@@ -95,6 +95,24 @@ class AsyncSessions(AsyncSessionMethods):
         return AsyncSession(self._link, info.session_id, info)
 
 
+class _Dialer:
+    """Makes connections: to the daemon of this machine, or over the caller's transport."""
+
+    def __init__(self, local: Local | None, transport: AsyncTransport | None, settings: Settings) -> None:
+        self._local = local
+        self._transport = transport
+        self._settings = settings
+
+    async def dial(self, again: bool) -> AsyncConnection:
+        if self._transport is not None:
+            return AsyncConnection(await self._transport(), keepalive=self._settings.keepalive)
+        assert self._local is not None
+        sock = await in_thread(self._local.dial_again if again else self._local.dial)
+        connection = AsyncConnection(await from_socket(sock), self._local.name, self._settings.keepalive)
+        connection.revive = self._local.revive
+        return connection
+
+
 class AsyncClient(AsyncNamespaces):
     """A client of a daemon. Make one with `local()`, or with a transport of your own, and use it inside `async with`.
 
@@ -115,10 +133,14 @@ class AsyncClient(AsyncNamespaces):
         self.transport = transport
         self.client_id = client_id or own_client_id()
         self.mode: Literal["local", "custom"] = "local" if transport is None else "custom"
-        self._local = None
         if transport is None:
-            self._local = local or Local(timeout=self.settings.connect_timeout)
-        self._link = AsyncLink(self._dial, self.settings, Surroundings(self.client_id, here=transport is None))
+            local = local or Local(timeout=self.settings.connect_timeout)
+        # Nothing in it refers to this object, so that a client that is dropped is collected at once.
+        self._link = AsyncLink(
+            _Dialer(local, transport, self.settings).dial,
+            self.settings,
+            Surroundings(self.client_id, here=transport is None),
+        )
         super().__init__(self._link)
         self.sessions = AsyncSessions(self._link)
         self.files = AsyncFiles(self._link)
@@ -239,15 +261,3 @@ class AsyncClient(AsyncNamespaces):
     async def call(self, operation: Operation[Any, Any], /, **params: Any) -> Any:
         """Call any operation of the contract with its parameters as they go over the wire (durations in `_ms`)."""
         return await self._link.call(operation, operation.params(**params))
-
-    # -- inside ---------------------------------------------------------------------------------------------
-
-    async def _dial(self) -> AsyncConnection:
-        if self._local is None:
-            assert self.transport is not None
-            return AsyncConnection(await self.transport(), "the daemon", self.settings.keepalive)
-        again = self._link.connected
-        sock = await in_thread(self._local.dial_again if again else self._local.dial)
-        connection = AsyncConnection(await from_socket(sock), self._local.name, self.settings.keepalive)
-        connection.revive = self._local.revive
-        return connection

@@ -156,7 +156,8 @@ class AsyncConnection:
             return
         if self._look is not None:
             self._look = min(2 * self._look, LOOK_MOST_SECONDS)
-            await in_thread(self._see_to_a_daemon)
+            if self._name:
+                await in_thread(self._see_to_a_daemon)
         if vigil.silence(now()):
             await _send(self._stream, self._conversation.ping())
 

@@ -29,10 +29,13 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class AsyncLink:
-    """Calls, streams and channels. `dial` makes a connection; `fill` are parameters the client knows by itself."""
+    """Calls, streams and channels. `fill` are parameters the client knows by itself.
+
+    `dial` makes a connection; it is told whether there was one before.
+    """
 
     def __init__(
-        self, dial: Callable[[], Awaitable[AsyncConnection]], settings: Settings, fill: Mapping[str, Any]
+        self, dial: Callable[[bool], Awaitable[AsyncConnection]], settings: Settings, fill: Mapping[str, Any]
     ) -> None:
         self.settings = settings
         self.closed = False
@@ -94,7 +97,7 @@ class AsyncLink:
         deadline = now() + self.settings.reconnect_timeout
         while True:
             try:
-                connection = await self._dial()
+                connection = await self._dial(self.connected)
             except DaemonUnreachable as exc:
                 if not self.connected:
                     raise

@@ -96,6 +96,24 @@ class Sessions(SessionMethods):
         return Session(self._link, info.session_id, info)
 
 
+class _Dialer:
+    """Makes connections: to the daemon of this machine, or over the caller's transport."""
+
+    def __init__(self, local: Local | None, transport: Transport | None, settings: Settings) -> None:
+        self._local = local
+        self._transport = transport
+        self._settings = settings
+
+    def dial(self, again: bool) -> Connection:
+        if self._transport is not None:
+            return Connection(self._transport(), keepalive=self._settings.keepalive)
+        assert self._local is not None
+        sock = in_thread(self._local.dial_again if again else self._local.dial)
+        connection = Connection(from_socket(sock), self._local.name, self._settings.keepalive)
+        connection.revive = self._local.revive
+        return connection
+
+
 class Client(Namespaces):
     """A client of a daemon. Make one with `local()`, or with a transport of your own, and use it inside `with`.
 
@@ -116,10 +134,14 @@ class Client(Namespaces):
         self.transport = transport
         self.client_id = client_id or own_client_id()
         self.mode: Literal["local", "custom"] = "local" if transport is None else "custom"
-        self._local = None
         if transport is None:
-            self._local = local or Local(timeout=self.settings.connect_timeout)
-        self._link = Link(self._dial, self.settings, Surroundings(self.client_id, here=transport is None))
+            local = local or Local(timeout=self.settings.connect_timeout)
+        # Nothing in it refers to this object, so that a client that is dropped is collected at once.
+        self._link = Link(
+            _Dialer(local, transport, self.settings).dial,
+            self.settings,
+            Surroundings(self.client_id, here=transport is None),
+        )
         super().__init__(self._link)
         self.sessions = Sessions(self._link)
         self.files = Files(self._link)
@@ -240,15 +262,3 @@ class Client(Namespaces):
     def call(self, operation: Operation[Any, Any], /, **params: Any) -> Any:
         """Call any operation of the contract with its parameters as they go over the wire (durations in `_ms`)."""
         return self._link.call(operation, operation.params(**params))
-
-    # -- inside ---------------------------------------------------------------------------------------------
-
-    def _dial(self) -> Connection:
-        if self._local is None:
-            assert self.transport is not None
-            return Connection(self.transport(), "the daemon", self.settings.keepalive)
-        again = self._link.connected
-        sock = in_thread(self._local.dial_again if again else self._local.dial)
-        connection = Connection(from_socket(sock), self._local.name, self.settings.keepalive)
-        connection.revive = self._local.revive
-        return connection

@@ -30,9 +30,12 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Link:
-    """Calls, streams and channels. `dial` makes a connection; `fill` are parameters the client knows by itself."""
+    """Calls, streams and channels. `fill` are parameters the client knows by itself.
 
-    def __init__(self, dial: Callable[[], Connection], settings: Settings, fill: Mapping[str, Any]) -> None:
+    `dial` makes a connection; it is told whether there was one before.
+    """
+
+    def __init__(self, dial: Callable[[bool], Connection], settings: Settings, fill: Mapping[str, Any]) -> None:
         self.settings = settings
         self.closed = False
         self.connected = False
@@ -93,7 +96,7 @@ class Link:
         deadline = now() + self.settings.reconnect_timeout
         while True:
             try:
-                connection = self._dial()
+                connection = self._dial(self.connected)
             except DaemonUnreachable as exc:
                 if not self.connected:
                     raise
