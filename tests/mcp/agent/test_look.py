@@ -123,7 +123,7 @@ async def test_history_has_commands_with_codes_directories_and_output(client: Cl
     assert "does not tell" in none
 
 
-async def test_wish06_wish07_a_full_screen_program_is_seen_and_driven_by_keys(
+async def test_c27_wish06_wish07_a_full_screen_program_is_seen_and_driven_by_keys(
     client: Client, need_tool: NeedTool
 ) -> None:
     need_tool("vim")
