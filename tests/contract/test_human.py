@@ -118,3 +118,30 @@ async def test_a_human_sees_what_a_shell_is_given_to_run(client: Client, connect
     with pytest.raises(ConfirmationRejected):
         await client.call(exec.RUN, command=["sh"], input="echo sent-twice\n", confirm_token=token)
     assert (await client.call(exec.RUN, confirm_token=token, **run)).stdout == "sent-42\n"
+
+
+async def test_a_paste_and_a_stream_take_the_token_too(client: Client, connect: Connect, daemon: Daemon) -> None:
+    human, agent = await connect(), LocalClient(daemon)
+    agent.caller = msgspec.structs.replace(agent.caller, profile="mcp")
+    session_id = await shell(client)
+    pasted: dict[str, Any] = {"session_id": session_id, "text": f"{ASKED}\n{ASKED}\n"}
+    await client.call(terminal.WRITE, session_id=session_id, data="bind 'set enable-bracketed-paste off'\r")
+    await until(client, session_id, "ready> ")
+    with pytest.raises(ConfirmationRequired) as caught:
+        await agent.call(terminal.PASTE, **pasted)
+    token = await allowed(agent, human, caught.value.data["approval_id"])
+    await agent.call(terminal.PASTE, confirm_token=token, **pasted)
+    await until(client, session_id, "sent-42")
+    with pytest.raises(ConfirmationRequired):
+        await agent.call(terminal.PASTE, **pasted)
+
+    run: dict[str, Any] = {"command": ["sh", "-c", ASKED]}
+    with pytest.raises(ConfirmationRequired) as caught:
+        async with client.stream(exec.STREAM, **run):
+            pass
+    token = await allowed(client, human, caught.value.data["approval_id"])
+    async with client.stream(exec.STREAM, confirm_token=token, **run) as stream:
+        assert (await stream.next()).data == "sent-42\n"
+    with pytest.raises(ConfirmationRejected):
+        async with client.stream(exec.STREAM, confirm_token=token, **run):
+            pass

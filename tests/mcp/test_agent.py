@@ -8,6 +8,9 @@ import pytest
 from tests.mcp.stdio import Stdio, daemon_pid, run
 from tests.mcp.test_clients import driven, interpreter
 
+from ptybridge.mcp import compat
+from ptybridge.mcp.catalog import all_tools
+
 __all__ = ["interpreter"]
 LONG_MS = 50_000
 AGENT = {
@@ -135,6 +138,7 @@ def test_wish12_official_clients_accept_every_answer_by_its_schema(daemon: None,
         ("pty_read_lines", there),
         ("pty_search", {**there, "pattern": "^2.$", "regex": True, "context_lines": 1}),
         ("pty_history", there),
+        ("pty_send_secret", {**there, "prompt": "a password", "timeout_ms": 0}),
         ("pty_history", {**there, "number": 1}),
         ("pty_history", {**there, "number": 99}),
     ]
@@ -147,3 +151,5 @@ def test_wish12_official_clients_accept_every_answer_by_its_schema(daemon: None,
     assert seen["results"][1]["structuredContent"]["exit_code"] == 1
     assert [one["text"] for one in seen["results"][8]["structuredContent"]["matches"]] == [*map(str, range(20, 30))]
     assert seen["results"][-1]["isError"] is True
+    ours = {one.name for one in all_tools()} - {one.name for one in compat.TOOLS}
+    assert {name for name, _ in calls} == ours, "a new tool is to be called here, too"
