@@ -280,9 +280,16 @@ def check_systemd(seen: Examined) -> Iterator[Finding]:
         yield Finding("systemd", "warn", "sessions end when you log out", "`loginctl enable-linger` lets them stay")
 
 
+def check_tmux(seen: Examined) -> Iterator[Finding]:
+    """The tmux that sessions may be in."""
+    from ptybridge.cli.doctor_tmux import look
+
+    yield from look(seen.loaded.config.paths.tmux_socket)
+
+
 CHECKS: Final[tuple[Callable[[Examined], Iterator[Finding]], ...]] = (
     check_daemon, check_keeper, check_descriptors, check_modes, check_stale, check_logs, check_terminals, check_limits,
-    check_platform, check_systemd,
+    check_platform, check_systemd, check_tmux,
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Every setting with its default and its limits, in sections."""
 
+import hashlib
 import os
 from typing import Annotated, Final, Literal
 
@@ -28,6 +29,11 @@ class Paths(Section, frozen=True):
     state_dir: str = ""
     runtime_dir: str = ""
     tmux_dir: str = ""
+
+    @property
+    def tmux_socket(self) -> str:
+        """Where this daemon's own tmux server is; daemons share the directory."""
+        return os.path.join(self.tmux_dir, f"{hashlib.sha256(self.socket.encode()).hexdigest()[:8]}.tmux")
 
     @property
     def log_file(self) -> str:

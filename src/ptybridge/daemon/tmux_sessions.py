@@ -1,7 +1,6 @@
 """Sessions in tmux: made, written down in the index, found again after a restart, and recovered from other daemons."""
 
 import contextlib
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import trio
 
 from ptybridge.backends.tmux import Place, TmuxChild
 from ptybridge.backends.tmux_spawn import TmuxServer, check_directory, group_name, prepare_directory
+from ptybridge.config import Paths
 from ptybridge.core import procinfo
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import now_ms
@@ -125,7 +125,7 @@ class TmuxSessions:
     @property
     def socket(self) -> Path:
         """The socket of this daemon's own tmux server."""
-        return self.directory / f"{hashlib.sha256(self._home.encode()).hexdigest()[:8]}.tmux"
+        return Path(Paths(socket=self._home, tmux_dir=str(self.directory)).tmux_socket)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve connections and write the index until cancelled."""
