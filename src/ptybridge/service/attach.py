@@ -269,8 +269,9 @@ class _Attached:
         offset, picture = self.painter.paint(self.attachment.size)
         self.reader.offset = offset
         if picture:
-            await self.channel.send(frames.encode(frames.Rendered(offset=offset, data=picture)))
+            # Before it is sent: its acknowledgement may be back before we go on, and would be forgotten.
             self.window.painted(offset)
+            await self.channel.send(frames.encode(frames.Rendered(offset=offset, data=picture)))
         self.attachment.sent_offset = self.attachment.acked_offset = offset
 
     async def _send_exit(self) -> None:
