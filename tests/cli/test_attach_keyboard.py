@@ -57,6 +57,19 @@ def test_r19_the_prefix_may_be_cut_from_its_key(daemon: Daemon, attach: Attach) 
     assert served.typed == b"a"
 
 
+def test_escape_alone_arrives_although_nothing_follows_it(daemon: Daemon, attach: Attach) -> None:
+    terminal = attach()
+    served = daemon.attachment()
+    served.show()
+    terminal.see(b"hello")
+    for typed in (b"\x1b", b"\x1b[", b"i\x1b"):
+        before = bytes(served.typed)
+        terminal.type(typed)
+        eventually(lambda: served.typed == before + typed, "what may be the beginning of a key")  # noqa: B023
+    terminal.type(PREFIX + b"d")
+    assert terminal.end() == 0
+
+
 def test_r19_the_prefix_twice_types_it_and_high_bytes_pass(daemon: Daemon, attach: Attach) -> None:
     terminal = attach()
     served = daemon.attachment()
