@@ -64,7 +64,7 @@ bench: $(DEV_STAMP) ## Measure against other programs (BENCH_ARGS="--only P1,P3"
 docs: $(DEV_STAMP) ## Regenerate docs/reference and the SDK's methods from the contract
 	@$(BIN)/python -m ptybridge.api.describe docs/reference
 	@$(BIN)/python -m ptybridge.mcp.describe docs/reference
-	@$(BIN)/python -m ptybridge.sdk.describe
+	@$(BIN)/python -m ptybridge.sdk.describe docs/reference
 
 pages: $(PAGES) ## Build the browser pages
 

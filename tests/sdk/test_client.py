@@ -13,7 +13,7 @@ from tests.sdk.conftest import Run
 from ptybridge import EXITED, TIMEOUT, AsyncClient, Client
 from ptybridge.api.registry import contract
 from ptybridge.errors import EtagMismatch, ExpectExited, ExpectTimeout, FileNotFound, InvalidParams, SessionNotFound
-from ptybridge.sdk import describe
+from ptybridge.sdk import describe, reference
 from ptybridge.sdk.patterns import Chunk
 
 DIALOGUE = "printf 'login: '; read name; printf 'password: '; read -s word; echo; echo \"welcome $name ${#word}\""
@@ -239,6 +239,8 @@ def test_errors_have_a_code_a_hint_and_say_whether_to_try_again(run: Run) -> Non
 def test_what_is_made_from_the_contract_is_checked_in() -> None:
     for name, text in describe.made().items():
         assert (describe.HERE / name).read_text(encoding="utf-8") == text, f"{name}: run `make docs`"
+    page = Path(__file__).parents[2] / "docs/reference" / reference.FILE
+    assert page.read_text(encoding="utf-8") == reference.reference(), "run `make docs`"
 
 
 def test_every_operation_has_a_method_with_all_its_parameters() -> None:

@@ -117,8 +117,8 @@ class _Dialer:
 class Client(Namespaces):
     """A client of a daemon. Make one with `local()`, or with a transport of your own, and use it inside `with`.
 
-    It connects when it is entered or first used. It can be used by many tasks at once: each call in flight has a
-    connection of its own. Handles, streams and terminals belong to one task at a time.
+    It connects when it is entered or first used. It can be used by many threads at once: each call in flight has a
+    connection of its own. Handles, streams and terminals belong to one thread at a time.
     """
 
     def __init__(

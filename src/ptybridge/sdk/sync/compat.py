@@ -124,7 +124,7 @@ class TerminalService:
         params = terminal.Read(session_id=session_id, offset=offset, max_bytes=limit or READ_BYTES, encoding="base64")
         return base64.b64decode((self._link.call(terminal.READ, params)).data)
 
-    # -- those of its blocking client -------------------------------------------------------------------
+    # -- those of its asynchronous client -------------------------------------------------------------------
 
     def list_sessions(self, hostname: str | None = None, status: str | None = None, limit: int = 20) -> Terminals:
         """List sessions; `status` is their state ("running", "exited"). Another machine's are not to be had yet."""
