@@ -39,6 +39,7 @@ _READ_BYTES: Final = 1 << 16
 # tmux answers in milliseconds; only a stopped or hung one takes longer.
 ANSWER_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.02
 # So much output of one pane may wait here; beyond it nobody's output is read until there is room.
 MAX_BACKLOG_BYTES: Final = 4 << 20
 # Windows outlive their programs, and tmux has no keys of its own. (`window-size manual` comes with each
@@ -131,6 +132,25 @@ class Link:
         self.unclosed: list[str] = []  # windows that were to be closed when the connection broke
         # Called when the connection breaks that somebody needs, instead of telling that all output has ended.
         self.on_broken: Callable[[], None] | None = None
+
+    async def forgotten(self) -> None:
+        """Wait until the server has noticed that this ended client is gone.
+
+        tmux 3.3a tells the clients in control mode of that, and crashes when one of them has not said all of its hello.
+        """
+        process = self._process
+        if process is None:
+            return
+        command = [find_tmux(), "-N", "-S", str(self.socket), "list-clients", "-F", "#{client_pid}"]
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self._gone.wait()
+            while True:
+                listed = await trio.run_process(
+                    command, check=False, capture_stdout=True, stderr=subprocess.DEVNULL, env=tmux_environment()
+                )
+                if str(process.pid) not in listed.stdout.decode().split():
+                    return
+                await trio.sleep(_POLL_SECONDS)
 
     @property
     def in_use(self) -> bool:

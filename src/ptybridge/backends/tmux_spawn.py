@@ -112,6 +112,9 @@ class TmuxServer:
             link = self._link
             if link is not None and not link.leaving and not link.ended.is_set():
                 return link
+            if link is not None:
+                await link.forgotten()
+                self._link = None
             if create:
                 prepare_directory(self.socket.parent)
             try:
