@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,11 @@ class Daemon:
         link: KeeperLink | None = None,
         handover: Handover | None = None,
         until_closed: int | None = None,
+        web_fds: Sequence[int] = (),
     ) -> None:
         """Build it. Without a link to a keeper its sessions live and die with it.
 
-        `until_closed`: a pipe whose end ends the daemon.
+        `until_closed`: a pipe whose end ends the daemon. `web_fds`: sockets on which the web front goes on listening.
         """
         self._until_closed = until_closed
         self.config = config
@@ -164,7 +165,7 @@ class Daemon:
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
-        self.web = web.front = WebFront(Web(config, registry, endpoint))
+        self.web = web.front = WebFront(Web(config, registry, endpoint), [socket.socket(fileno=fd) for fd in web_fds])
         self._warmup = Warmup(
             [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
         )
@@ -295,7 +296,7 @@ class Daemon:
         if self.link is None or self.handover is None:
             self._finish(Outcome.RESTART)
             return
-        problem = await self.handover.prepare()
+        problem = await self.handover.prepare(self.web.filenos())
         if problem is not None:
             raise Unavailable(
                 f"the new daemon does not start, so this one goes on: {problem}",

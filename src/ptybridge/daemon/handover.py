@@ -12,6 +12,7 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -42,12 +43,15 @@ class Handover:
         self._ready = False
         self._failed = False
 
-    async def prepare(self) -> str | None:
-        """Start the new daemon and wait until it is verified; return what is wrong, None when it is well."""
+    async def prepare(self, web_fds: Sequence[int] = ()) -> str | None:
+        """Start the new daemon and wait until it is verified; return what is wrong, None when it is well.
+
+        It gets `web_fds`, on which the web front listens: nobody who connects meanwhile is refused.
+        """
         self.abandon()
         self._failed = False
         try:
-            self._start()
+            self._start(web_fds)
         except OSError as exc:
             return f"it cannot be started: {exc}"
         with trio.move_on_after(VERIFY_SECONDS):
@@ -60,7 +64,7 @@ class Handover:
         self.abandon()
         return f"it was not ready within {VERIFY_SECONDS:.0f} s"
 
-    def _start(self) -> None:
+    def _start(self, web_fds: Sequence[int]) -> None:
         self._from_new, report = os.pipe()
         try:
             order, self._to_new = os.pipe()
@@ -69,14 +73,15 @@ class Handover:
             raise
         paths = self._config.paths
         command = [sys.executable, "-m", "ptybridge", "serve", "--detached"]
-        command += ["--takeover-fds", f"{self._lock_fd},{report},{order},{nofile.inherited()[0]}"]
+        numbers = (self._lock_fd, report, order, nofile.inherited()[0], *web_fds)
+        command += ["--takeover-fds", ",".join(map(str, numbers))]
         if not self._start_keeper:
             command.append("--service")
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(self._lock_fd, report, order),
+                pass_fds=(self._lock_fd, report, order, *web_fds),
                 start_new_session=True,
                 cwd="/",
                 # What came by flag must not change with the daemon.
@@ -147,13 +152,16 @@ class Handover:
 class Takeover:
     """The new daemon's side."""
 
-    def __init__(self, lock_fd: int, report_fd: int, order_fd: int, children_nofile: int | None = None) -> None:
+    def __init__(
+        self, lock_fd: int, report_fd: int, order_fd: int, children_nofile: int | None = None, *web_fds: int
+    ) -> None:
         """`children_nofile`: the limit on open files that the old daemon began with."""
+        self.web_fds = web_fds
         self.lock_fd = lock_fd
         self.children_nofile = children_nofile
         self._report_fd = report_fd
         self._order_fd = order_fd
-        for fd in (lock_fd, report_fd, order_fd):
+        for fd in (lock_fd, report_fd, order_fd, *web_fds):
             os.set_inheritable(fd, False)
 
     @classmethod

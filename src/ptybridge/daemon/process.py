@@ -122,10 +122,12 @@ def _run(
                 f"in a browser: {daemon.web.login_url(Caller(principal=f'uid:{os.geteuid()}', connection_id='-'))}"
             )
 
+    web_fds = taking.web_fds if taking is not None else ()
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
         link = keeper_link(config, start_keeper=start_keeper) if kept else None
-        outcome = trio.run(_run_once, config, link, sock, handover, ready, until_closed)
+        outcome = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds)
+        web_fds = ()  # they were the daemon's
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
             continue
@@ -143,10 +145,11 @@ async def _run_once(
     handover: Handover,
     ready: Callable[[Daemon], Awaitable[None]],
     until_closed: int | None,
+    web_fds: tuple[int, ...],
 ) -> Outcome:
     if sock is not None:
         sock.setblocking(False)
-    daemon = Daemon(config, link, handover, until_closed)
+    daemon = Daemon(config, link, handover, until_closed, web_fds)
     return await daemon.run(sock, lambda: ready(daemon))
 
 

@@ -9,12 +9,15 @@ import importlib
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
+from ptybridge import config
 from ptybridge.errors import PtybridgeError, Unavailable
 from ptybridge.model import Caller
 from ptybridge.web import listening
@@ -26,16 +29,21 @@ NOTE: Final = "web.json"
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the front listened."""
+    """Where the front listened: on `port`, because `wanted_port` of `host` was asked for."""
 
     port: int
+    host: str = "127.0.0.1"
+    wanted_port: int = 7373
 
 
 class WebFront:
     """One daemon's web front."""
 
-    def __init__(self, web: Web) -> None:
+    def __init__(self, web: Web, inherited: Sequence[socket.socket] = ()) -> None:
+        """`inherited`: the listening sockets of the daemon that hands over to this one."""
         self.web = web
+        self._inherited = list(inherited)
+        self._sockets: list[socket.socket] = []
         self._note = Path(web.config.paths.socket).parent / NOTE
         self._wanted = trio.Event()
         self._settled = trio.Event()
@@ -48,6 +56,10 @@ class WebFront:
     def connections(self) -> int:
         """How many connections are open."""
         return self._server.connections if self._server is not None else 0
+
+    def filenos(self) -> list[int]:
+        """Return the descriptors of the listening sockets, for a daemon that takes over."""
+        return [sock.fileno() for sock in self._sockets if sock.fileno() >= 0]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve from when it is wanted until cancelled.
@@ -120,15 +132,20 @@ class WebFront:
         self._settled = trio.Event()
 
     async def _prepare(self) -> Any:
-        settings = self.web.config.web
-        port = self._remembered() or settings.port
-        sockets: list[socket.socket] = await trio.to_thread.run_sync(listening.open_tcp, settings, port)
+        settings, note = self.web.config.web, self._remembered()
+        if note is not None:
+            settings = replace(settings, host=note.host, port=note.wanted_port)
+        sockets = self._take_inherited(settings, note)
         try:
-            if settings.unix_socket is not None:
+            if not any(sock.family != socket.AF_UNIX for sock in sockets):
+                port = note.port if note is not None else settings.port
+                sockets += await trio.to_thread.run_sync(listening.open_tcp, settings, port)
+            if settings.unix_socket is not None and not any(sock.family == socket.AF_UNIX for sock in sockets):
                 sockets.append(listening.open_unix(settings.unix_socket))
             if not sockets:
                 raise Unavailable("neither web.host nor web.unix_socket says where to listen")
-            self._remember(sockets)
+            self._remember(sockets, settings)
+            self._sockets = list(sockets)
             self.addresses = tuple(listening.address_of(sock) for sock in sockets)
             # The interpreter's own lock makes whoever comes second wait for the first.
             server = await trio.to_thread.run_sync(importlib.import_module, "ptybridge.web.server")
@@ -139,18 +156,35 @@ class WebFront:
                 sock.close()
             raise
 
-    def _remembered(self) -> int | None:
+    def _take_inherited(self, settings: config.Web, note: Note | None) -> list[socket.socket]:
+        """Return the sockets of the daemon before us that are still wanted; close the others."""
+        taken = []
+        for sock in self._inherited:
+            wanted = sock.getsockname() == settings.unix_socket if sock.family == socket.AF_UNIX else note is not None
+            if wanted:
+                taken.append(sock)
+            else:
+                sock.close()
+        self._inherited = []
+        return taken
+
+    def _remembered(self) -> Note | None:
+        """Return where the daemon before us listened, unless the configuration wants something else by now."""
+        settings = self.web.config.web
         try:
-            return msgspec.json.decode(self._note.read_bytes(), type=Note).port
+            note = msgspec.json.decode(self._note.read_bytes(), type=Note)
         except (OSError, msgspec.MsgspecError):
             return None
+        changed = settings.enabled and (note.host, note.wanted_port) != (settings.host, settings.port)
+        return None if changed else note
 
-    def _remember(self, sockets: list[socket.socket]) -> None:
+    def _remember(self, sockets: list[socket.socket], settings: config.Web) -> None:
         port = next((sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX), 0)
         try:
             fd = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with open(fd, "wb") as file:
-                file.write(msgspec.json.encode(Note(port=port)))
+                note = Note(port=port, host=settings.host, wanted_port=settings.port)
+                file.write(msgspec.json.encode(note))
         except OSError as exc:
             log.warning("the web front's port cannot be noted, so another daemon may choose another: %s", exc)
 

@@ -12,6 +12,7 @@ This is the one place that reaches into Hypercorn (`hypercorn.trio.run.TCPServer
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Final
 
 import hypercorn.trio.run
@@ -59,8 +60,13 @@ class ServerConfig(HypercornConfig):
     """Hypercorn's configuration, with what our connections share."""
 
     sends: Sends
+    tls: ssl.SSLContext | None = None
     max_connections: int = 1024
     connections: int = 0
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        """Return ours, whose certificate can be renewed, if there is one."""
+        return super().create_ssl_context() if self.tls is None else self.tls
 
 
 class Takeover(TCPServer):
