@@ -3,12 +3,13 @@
 import "../common/base.css";
 import "./dashboard.css";
 
-import { call } from "../common/api";
+import { call, explain } from "../common/api";
 import { address } from "../common/base";
 import { tell } from "../common/dialog";
 import { byId, h, isTyping, setText } from "../common/dom";
 import type { Session } from "../common/model";
 import { followTheme, toggleTheme } from "../common/theme";
+import { toast } from "../common/toast";
 import { createSession } from "./create";
 import { endSession, renameSession } from "./edit";
 import { List } from "./list";
@@ -37,6 +38,7 @@ const store = new Store({
   changed: (sessions) => {
     pruneWatched(sessions);
     list.update(sessions);
+    announce(sessions);
     const waiting = sessions.filter((session) => session.state === "running" && session.waiting_for_input).length;
     document.title = waiting ? `(${waiting}) ptybridge` : "ptybridge";
   },
@@ -50,6 +52,16 @@ const store = new Store({
     byId("lost").hidden = up;
   },
 });
+
+let spoken = "";
+
+/** Tell screen readers how things stand, when that has changed. */
+function announce(sessions: Session[]): void {
+  const running = sessions.filter(({ state }) => state === "running");
+  const waiting = running.filter(({ waiting_for_input }) => waiting_for_input);
+  const text = `${running.length} running, ${waiting.length} waiting for input`;
+  if (text !== spoken) setText(byId("announce"), (spoken = text));
+}
 
 function onKey(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -93,10 +105,20 @@ async function showNode(): Promise<void> {
     .join(" · "));
 }
 
+async function logOut(): Promise<void> {
+  try {
+    await call("POST", "v1/logout");
+    location.assign(address("login"));
+  } catch (error) {
+    toast(explain(error), "bad");
+  }
+}
+
 followTheme();
 document.addEventListener("keydown", onKey);
 byId("new").addEventListener("click", () => void createSession());
 byId("help").addEventListener("click", help);
+byId("logout").addEventListener("click", () => void logOut());
 byId("theme").addEventListener("click", toggleTheme);
 store.start();
 // Only a line in the header; without it everything works.

@@ -23,9 +23,11 @@ import { addMenu, showHelp } from "./menu";
 import { People } from "./people";
 import { addSearch } from "./search";
 import { Sizing } from "./size";
-import { type View, changeFontSize, makeView } from "./view";
+import { type View, changeFontSize, makeView, toggleScreenReader } from "./view";
 
 const BANNER_MS = 8000;
+// Keystrokes and pastes before the first connection; more is no typing.
+const MOST_EARLY = 100;
 
 const watching = new URLSearchParams(location.search).has("view");
 
@@ -39,6 +41,7 @@ class Page {
   #session: Session;
   #writer = !watching;
   #exit: Exit | null = null;
+  #early: Uint8Array[] = [];
   #away = false;
 
   constructor(session: Session) {
@@ -91,7 +94,11 @@ class Page {
       this.#resized();
     };
     byId("find").addEventListener("click", openSearch);
-    addMenu({ session: () => this.#session, watching, fontSize, focus: () => this.#focus() });
+    const screenReader = () => {
+      const on = toggleScreenReader(terminal);
+      toast(on ? "Screen readers can read the terminal now." : "The terminal is only drawn now.");
+    };
+    addMenu({ session: () => this.#session, watching, fontSize, screenReader, focus: () => this.#focus() });
     addKeys(terminal, {
       copy: () => {
         if (!terminal.hasSelection()) return false;
@@ -118,7 +125,9 @@ class Page {
   #send(data: Uint8Array): void {
     if (this.#exit || !data.length) return;
     if (!this.#writer) return toast(watching ? "You are only watching." : "Somebody else has the pen.");
-    this.link.send(input(data));
+    if (this.link.send(input(data)) || this.#away) return;
+    // Typed while the page was still connecting: it comes a moment later.
+    if (this.#early.length < MOST_EARLY) this.#early.push(data);
   }
 
   #resized(): void {
@@ -137,6 +146,7 @@ class Page {
     }
     this.#away = false;
     this.#tellSize();
+    for (const data of this.#early.splice(0)) this.link.send(input(data));
   }
 
   #receive(frame: Frame): void {

@@ -14,6 +14,7 @@ export interface MenuActions {
   session: () => Session;
   watching: boolean;
   fontSize: (by: number | null) => void;
+  screenReader: () => void;
   focus: () => void;
 }
 
@@ -38,6 +39,7 @@ export function addMenu(actions: MenuActions): void {
     item("Copy a link for watching", () => {
       void writeClipboard(`${location.origin}${here}?view`).then(() => toast("The link is on the clipboard."));
     }),
+    item("For screen readers", actions.screenReader),
     item("Full screen", () => void fullScreen()),
     item("Keys and help", showHelp),
     item("End this session …", () => void endSession(actions.session()), "danger"),

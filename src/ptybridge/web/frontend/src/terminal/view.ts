@@ -39,6 +39,7 @@ export function makeView(place: HTMLElement): View {
     fontSize: chosenFontSize(),
     macOptionIsMeta: true,
     minimumContrastRatio: currentTheme() === "light" ? 4.5 : 1,
+    screenReaderMode: recall("screen-reader") !== null,
     scrollback: SCROLLBACK_LINES,
     scrollOnUserInput: true,
     theme: terminalTheme(currentTheme()),
@@ -55,6 +56,8 @@ export function makeView(place: HTMLElement): View {
   terminal.open(place);
   addLinks(terminal);
   const webgl = useWebgl(terminal);
+  // For people in the browser's console, and for tests: a canvas cannot be read.
+  Object.assign(place, { terminal });
   followTheme((theme) => {
     terminal.options.theme = terminalTheme(theme);
     terminal.options.minimumContrastRatio = theme === "light" ? 4.5 : 1;
@@ -77,6 +80,14 @@ function useWebgl(terminal: Terminal): { active: boolean } {
     // No WebGL 2 here.
   }
   return state;
+}
+
+/** Keep the text also where screen readers find it, for this browser from now on; costs some speed. */
+export function toggleScreenReader(terminal: Terminal): boolean {
+  const on = !terminal.options.screenReaderMode;
+  terminal.options.screenReaderMode = on;
+  remember("screen-reader", on ? "on" : null);
+  return on;
 }
 
 export function chosenFontSize(): number {
