@@ -116,6 +116,13 @@ class Unauthenticated(PtybridgeError):
     default_hint = "`ptybridge open` logs a browser in; scripts send a key"
 
 
+class Misdirected(PtybridgeError):
+    """The request is for another host."""
+
+    rpc_code, http_status = -32041, 421
+    default_hint = "use one of this node's own names; `web.allowed_hosts` adds some"
+
+
 class PermissionDenied(Denied):
     """The system's permissions do not allow this."""
 

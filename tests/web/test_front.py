@@ -24,7 +24,7 @@ async def test_health_needs_no_login_and_says_little(http: Http) -> None:
 
 
 async def test_everything_else_is_refused_as_json(http: Http) -> None:
-    for path in ("/", "/v1/sessions", "/nowhere"):
+    for path in ("/v1/sessions", "/nowhere"):
         answer = await http.get(path)
         assert answer.status == 401
         assert answer.json()["error"]["code"] == "unauthenticated"

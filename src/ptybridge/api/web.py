@@ -2,15 +2,20 @@
 
 from typing import Final
 
-from ptybridge.api.operation import Effect, NoParams, Result, declare
+from ptybridge.api.operation import Effect, NoParams, Params, Result, SessionId, declare
 from ptybridge.errors import ConfigInvalid, Denied, Unavailable
+from ptybridge.model import Level
 
 
-class OpenWeb(NoParams):
+class OpenWeb(Params):
     """Open the web front if it is not open, and return an address that logs a browser in as the caller, once.
 
-    For the user on the socket only: whoever has the address is that user.
+    For the user on the socket only: whoever has the address is that user. It is good for two minutes. `level` is what
+    the browser may do, as with keys; with `session_id` it shows that session first.
     """
+
+    level: Level = "full"
+    session_id: SessionId | None = None
 
 
 class WebOpened(Result):

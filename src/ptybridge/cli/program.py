@@ -55,6 +55,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "file": ("file", "List, read, write and change files on the daemon's side."),
     },
     "Over the network": {
+        "open": ("open", "Open the sessions in a browser."),
         "cert": ("cert", "Make a certificate for the web front."),
         "key": ("key", "Make, list and end keys for scripts and other people."),
     },

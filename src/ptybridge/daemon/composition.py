@@ -62,6 +62,7 @@ from ptybridge.service.session import SessionService
 from ptybridge.service.terminal import TerminalService
 from ptybridge.service.transfer import TransferService
 from ptybridge.service.web import WebService
+from ptybridge.web.auth import Authority
 from ptybridge.web.context import Web
 from ptybridge.web.front import WebFront
 
@@ -165,7 +166,9 @@ class Daemon:
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)
         self._mcp = McpFront(endpoint)
         mcp.speak = self._mcp.speak
-        self.web = web.front = WebFront(Web(config, registry, endpoint), [socket.socket(fileno=fd) for fd in web_fds])
+        authority = Authority(self.keyring, config.web, gone=self.sessions.presence.gone)
+        web_sockets = [socket.socket(fileno=fd) for fd in web_fds]
+        self.web = web.front = WebFront(Web(config, registry, endpoint, authority), web_sockets)
         self._warmup = Warmup(
             [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
         )

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from ptybridge.api import web as api
 from ptybridge.errors import Denied
-from ptybridge.model import Caller
+from ptybridge.model import Caller, Level
 from ptybridge.service.dispatcher import handles
 
 
@@ -17,7 +17,7 @@ class Front(Protocol):
     def base_url(self) -> str: ...
     @property
     def connections(self) -> int: ...
-    async def open(self, caller: Caller) -> str: ...
+    async def open(self, caller: Caller, level: Level, session_id: str | None) -> str: ...
 
 
 class WebService:
@@ -30,7 +30,7 @@ class WebService:
         """Open it; the answer lets whoever has it in, so only the user gets one."""
         if not caller.principal.startswith("uid:") or caller.profile is not None:
             raise Denied("web.open is for the user on the socket", hint="ask them for a link (`ptybridge open`)")
-        url = await self.front.open(caller)
+        url = await self.front.open(caller, params.level, params.session_id)
         return api.WebOpened(url=url, addresses=list(self.front.addresses))
 
     @handles(api.STATUS)

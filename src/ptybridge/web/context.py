@@ -8,7 +8,7 @@ from ptybridge.api.endpoint import Endpoint
 from ptybridge.api.registry import Registry
 from ptybridge.config import Config
 from ptybridge.errors import Unauthenticated
-from ptybridge.model import Caller
+from ptybridge.model import Caller, Level
 
 # ASGI 3 (asgi.readthedocs.io): an application is called once for each request or WebSocket.
 Scope = MutableMapping[str, Any]
@@ -27,8 +27,8 @@ class Happening(Protocol):
 class Authority(Protocol):
     """Who may: makes the codes that log a browser in."""
 
-    def one_time_code(self, caller: Caller) -> str:
-        """Return a code that is good once and briefly, for the same rights as `caller` has."""
+    def one_time_code(self, caller: Caller, level: Level = "full") -> str:
+        """Return a code that is good once and briefly, and logs a browser in as `caller` with this level."""
         ...
 
     def watch(self, caller: Caller) -> Happening:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -19,7 +20,7 @@ from msgspec.structs import replace
 
 from ptybridge import config
 from ptybridge.errors import PtybridgeError, Unavailable
-from ptybridge.model import Caller
+from ptybridge.model import Caller, Level
 from ptybridge.web import listening
 from ptybridge.web.context import Web
 
@@ -78,7 +79,7 @@ class WebFront:
                 await self._try(nursery)
         self._ended.set()
 
-    async def open(self, caller: Caller) -> str:
+    async def open(self, caller: Caller, level: Level = "full", session_id: str | None = None) -> str:
         """Return an address that logs `caller` in; opens the front if it is not. Raises `PtybridgeError`."""
         if self._server is None:
             settled = self._settled
@@ -86,17 +87,17 @@ class WebFront:
             await settled.wait()
             if self._problem is not None:
                 raise self._problem
-        return self.login_url(caller)
+        return self.login_url(caller, level, session_id)
 
-    def login_url(self, caller: Caller) -> str:
-        """Return an address that logs `caller` in, for a front that is open."""
+    def login_url(self, caller: Caller, level: Level = "full", session_id: str | None = None) -> str:
+        """Return an address that logs `caller` in, and leads to the session if one is given; the front is open."""
         if not self.base_url:
             raise Unavailable(f"the web front listens on {', '.join(self.addresses)} only, where no browser can go")
-        code = self.web.auth.one_time_code(caller) if self.web.auth is not None else None
+        code = self.web.auth.one_time_code(caller, level) if self.web.auth is not None else None
+        base = f"{self.base_url}{self.web.prefix}/"
+        wanted = "" if session_id is None else f"?next={quote(f's/{session_id}', safe='')}"
         # The fragment stays in the browser: it is in no log, and in no Referer.
-        return (
-            f"{self.base_url}{self.web.prefix}/" if code is None else f"{self.base_url}{self.web.prefix}/login#{code}"
-        )
+        return base if code is None else f"{base}login{wanted}#{code}"
 
     @property
     def base_url(self) -> str:

@@ -951,12 +951,15 @@ class AsyncWebMethods:
     def __init__(self, link: AsyncLink) -> None:
         self._link = link
 
-    async def open(self) -> api_web.WebOpened:
+    async def open(
+        self, *, level: Literal["read", "full", "admin"] = "full", session_id: str | None = None
+    ) -> api_web.WebOpened:
         """Open the web front if it is not open, and return an address that logs a browser in as the caller, once.
 
-        For the user on the socket only: whoever has the address is that user.
+        For the user on the socket only: whoever has the address is that user. It is good for two minutes. `level`
+        is what the browser may do, as with keys; with `session_id` it shows that session first.
         """
-        return await self._link.call(api_web.OPEN, api_web.OpenWeb())
+        return await self._link.call(api_web.OPEN, api_web.OpenWeb(level=level, session_id=session_id))
 
     async def status(self) -> api_web.WebState:
         """Tell whether the web front is open, and where it listens."""
