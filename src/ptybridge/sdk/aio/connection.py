@@ -33,7 +33,6 @@ AsyncTransport = Callable[[], Awaitable[ByteStream]]
 
 sleep = anyio.sleep
 now = anyio.current_time
-Lock = anyio.Lock
 
 
 def to_the_end(seconds: float) -> anyio.CancelScope:

@@ -1,7 +1,6 @@
 """Blocking connections under the names `sdk.aio.connection` gives them, so that what is above is written once."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +28,6 @@ ByteStream = socket.socket
 
 sleep = time.sleep
 now = time.monotonic
-Lock = threading.Lock
 
 
 def to_the_end(seconds: float) -> AbstractContextManager[None]:
