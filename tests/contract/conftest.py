@@ -9,8 +9,10 @@ import pytest
 import trio
 from tests.conftest import NeedTool
 from tests.contract.endpoints import PATIENCE_SECONDS, Client
+from tests.contract.http_endpoint import HttpClient
 from tests.contract.local_endpoint import LocalClient
 from tests.contract.remote_endpoints import BlockingClient, SocketClient
+from tests.web.conftest import OpenGate
 
 from ptybridge import config
 from ptybridge.api import node
@@ -59,7 +61,11 @@ async def daemon(
         runtime_dir=str(socket_path.parent),
         tmux_dir=str(runtime_dir / "tmux"),
     )
-    daemon = Daemon(config.Config(paths=paths, daemon=settings, policy=config.Policy(rule=rules, confirm=confirm)))
+    daemon = Daemon(
+        config.Config(
+            paths=paths, daemon=settings, policy=config.Policy(rule=rules, confirm=confirm), web=config.Web(port=0)
+        )
+    )
     listener.prepare_directory(socket_path.parent)
     lock = listener.SocketLock(socket_path)
     sock = listener.bind(socket_path)
@@ -84,16 +90,37 @@ async def daemon(
     gc.unfreeze()  # the daemon freezes what start-up made, which here is every test before this one
 
 
-@pytest.fixture(params=["local", "socket", "blocking"])
+# HTTP is one more endpoint where what it does by itself could differ: parameters, positions, waiting, streams.
+OVER_HTTP = {f"tests.contract.test_{name}" for name in ("list_and_get", "read", "follow", "polling")}
+# These open channels, which are WebSockets over HTTP and have tests of their own.
+WITH_CHANNELS = {
+    "test_streams_and_channels_of_what_is_not_there_are_not_found",
+    "test_a_sessions_life_in_events",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        over_http = metafunc.module.__name__ in OVER_HTTP and metafunc.function.__name__ not in WITH_CHANNELS
+        more = ["http"] if over_http else []
+        metafunc.parametrize("kind", ["local", "socket", "blocking", *more], indirect=True)
+
+
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
     """Which endpoint the clients use."""
     return str(request.param)
 
 
 @pytest.fixture
-async def connect(daemon: Daemon, kind: str, nursery: trio.Nursery) -> AsyncIterator[Connect]:
+async def connect(
+    daemon: Daemon, kind: str, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Connect]:
     """`await connect()` makes one more client; all go away after the test."""
     clients: list[Client] = []
+    if kind == "http":
+        monkeypatch.setattr("ptybridge.web.app.Gate", OpenGate)
+        await daemon.web.open(LocalClient(daemon).caller)
 
     async def make() -> Client:
         client: Client
@@ -101,6 +128,8 @@ async def connect(daemon: Daemon, kind: str, nursery: trio.Nursery) -> AsyncIter
             client = LocalClient(daemon)
         elif kind == "socket":
             client = await SocketClient.connect(daemon.config.paths.socket, nursery)
+        elif kind == "http":
+            client = HttpClient(daemon.web.addresses[0], f"http{len(clients)}")
         else:
             client = await BlockingClient.connect(daemon.config.paths.socket)
         clients.append(client)

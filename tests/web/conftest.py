@@ -28,7 +28,8 @@ class OpenGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            scope["state"]["caller"] = Caller(principal=f"uid:{os.geteuid()}", connection_id="http")
+            name = dict(scope["headers"]).get(b"x-connection", b"http").decode()
+            scope["state"]["caller"] = Caller(principal=f"uid:{os.geteuid()}", connection_id=name)
         await self._inner(scope, receive, send)
 
 

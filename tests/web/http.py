@@ -34,6 +34,11 @@ class Http:
         self.headers: Headers = []
         self._connection = h11.Connection(h11.CLIENT)
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another request can follow."""
+        return self._connection.our_state is h11.IDLE
+
     async def send(self, method: str, path: str, headers: Headers | None = None, body: bytes = b"") -> None:
         """Send a request and do not wait for its answer."""
         own = [("host", self.host), *self.headers, *(headers or [])]
