@@ -17,7 +17,9 @@ import pytest
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.errors import ConnectionLost
 from ptybridge.sdk.blocking import Connection, connect
-from ptybridge.sdk.transfer import _Frames, download, upload
+from ptybridge.sdk.sync.connection import Connection as SdkConnection
+from ptybridge.sdk.sync.connection import Frames
+from ptybridge.sdk.transfer import download, upload
 from ptybridge.wire.attach import Ack, Finish, encode
 
 MANY = 48 << 20
@@ -164,7 +166,7 @@ def test_what_is_there_is_read_although_the_daemon_has_closed_after_the_last_ack
     ours, theirs = socket.socketpair()
     with ClosingSocket(fileno=ours.detach()) as sock, theirs:
         finish = Finish(size=1, sha256="x")
-        link = _Frames(sock, encode(finish))
+        link = Frames(SdkConnection(sock), sock, encode(finish), None)
         link.send(encode(Ack(1)))
         assert link.next() == finish
 

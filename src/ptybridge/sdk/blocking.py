@@ -40,7 +40,7 @@ class Connection:
     def __init__(self, sock: socket.socket, path: str = "", keepalive: Keepalive | None = None) -> None:
         self._sock = sock
         self._keepalive = keepalive
-        self._path = path
+        self.path = path
         self._conversation = Conversation(path)
         self._heard = False  # whether it has ever said anything
         # Starts a daemon when the one we connected to has died before it accepted us; see `peer.wait_answer`.
@@ -69,6 +69,10 @@ class Connection:
             return False
         except OSError:
             return True
+
+    def release(self) -> socket.socket:
+        """Hand over the socket of a connection that nothing has been asked on yet."""
+        return socket.socket(fileno=self._sock.detach())
 
     def close(self) -> None:
         """Close the connection; whatever the daemon was doing for it ends."""
@@ -116,7 +120,7 @@ class Connection:
         """Receive something. Raises `ConnectionLost` at the end."""
         try:
             if not self._heard and not flags & socket.MSG_DONTWAIT:
-                wait_answer(self._sock, self._path, self.revive)
+                wait_answer(self._sock, self.path, self.revive)
             data = self._sock.recv(READ_BYTES, flags)
         except BlockingIOError:
             return

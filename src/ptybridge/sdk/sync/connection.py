@@ -52,6 +52,13 @@ class Connection(blocking.Connection):
         super().__init__(sock, name, keepalive)
         self._silence = keepalive
 
+    @classmethod
+    def adopt(cls, other: blocking.Connection) -> "Connection":
+        """Return a connection that goes on as `other`, which must not be used any more."""
+        made = cls(other.release(), other.path)
+        made.revive = other.revive
+        return made
+
     def abandon(self) -> None:
         """Close it when it is collected."""
         self.close()
