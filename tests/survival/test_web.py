@@ -3,6 +3,8 @@
 import http.client
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -102,3 +104,11 @@ def test_a_port_that_is_taken_is_left_to_its_owner(node: Node) -> None:
         assert f"port {port} is taken by " in node.log()
         assert f"(pid {os.getpid()})" in node.log()
         assert health(at) == 200
+
+
+def test_a_front_that_others_could_reach_without_a_certificate_is_refused_at_the_start(node: Node) -> None:
+    command = [sys.executable, "-m", "ptybridge", "serve", "--host", "0.0.0.0"]
+    refused = subprocess.run(command, env=node.env, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert refused.returncode != 0
+    assert "no certificate" in refused.stderr
+    assert "ptybridge cert" in refused.stderr

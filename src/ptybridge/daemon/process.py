@@ -22,6 +22,7 @@ from ptybridge.keeper import protocol as keeper_protocol
 from ptybridge.logs import set_up_logging
 from ptybridge.model import Caller
 from ptybridge.rpc import listener
+from ptybridge.web import listening as web_listening
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,8 @@ def _run(
     start_keeper: bool,
     until_closed: int | None,
 ) -> Outcome:
+    if config.web.enabled and taking is None:
+        web_listening.check(config.web)  # whoever asked for it should hear why not
     kept = config.daemon.keeper
     if kept:
         listener.check_path(path)

@@ -28,6 +28,20 @@ def open_tcp(web: config.Web, port: int) -> list[socket.socket]:
     Raises `ConfigInvalid` for a host that is unknown or that only a certificate would make safe, `Unavailable` when no
     port is free. Blocking: it looks the host up.
     """
+    addresses = check(web)
+    if not addresses:
+        return []
+    for candidate in _candidates(port):
+        found = _bind_all(addresses, candidate)
+        if isinstance(found, list):
+            if candidate != port and port:
+                log.warning("port %d is taken by %s; the web front listens on %d", port, holder_of(port), candidate)
+            return found
+    raise Unavailable(f"port {port} is taken by {holder_of(port)}, and so are the {PORTS_TRIED} after it")
+
+
+def check(web: config.Web) -> list[tuple[int, str]]:
+    """Return the addresses (family and text) of the host. Raises `ConfigInvalid` when it must not listen there."""
     if not web.host:
         return []
     addresses = _addresses(web.host)
@@ -36,13 +50,7 @@ def open_tcp(web: config.Web, port: int) -> list[socket.socket]:
             f"web.host is {web.host}, which others can reach, and there is no certificate (web.tls_cert)",
             hint="`ptybridge cert` makes one; or listen on 127.0.0.1 and let a proxy or ssh lead there",
         )
-    for candidate in _candidates(port):
-        found = _bind_all(addresses, candidate)
-        if isinstance(found, list):
-            if candidate != port and port:
-                log.warning("port %d is taken by %s; the web front listens on %d", port, holder_of(port), candidate)
-            return found
-    raise Unavailable(f"port {port} is taken by {holder_of(port)}, and so are the {PORTS_TRIED} after it")
+    return addresses
 
 
 def _secured(web: config.Web) -> bool:
