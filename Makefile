@@ -34,8 +34,8 @@ export PIP_REQUIRE_VIRTUALENV := 1
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-run: $(RUN_STAMP) ## Start the daemon in the foreground, with a first session of your shell
-	@exec $(BIN)/ptybridge serve --with-shell $(RUN_ARGS)
+run: $(RUN_STAMP) ## Start the daemon in the foreground with a first session of your shell, and print a link to it for a browser
+	@exec $(BIN)/ptybridge serve --with-shell --web $(RUN_ARGS)
 
 test: $(DEV_STAMP) $(PAGES) ## Run all tests (TEST_ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -m "not soak" $(TEST_ARGS)

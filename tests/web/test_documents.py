@@ -1,5 +1,6 @@
 """What the node says of itself: OpenAPI and its page, metrics, the idle state."""
 
+import gzip
 import json
 import re
 from typing import Any
@@ -40,6 +41,9 @@ def test_openapi_describes_every_route_and_refers_only_to_what_is_there() -> Non
 async def test_the_document_and_its_page_are_served(http: Http) -> None:
     served = (await http.get("/openapi.json")).json()
     assert served["openapi"] == "3.1.0"
+    packed = await http.get("/openapi.json", [("accept-encoding", "gzip")])
+    assert packed.headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.body)) == served
     page = await http.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     text = page.body.decode()

@@ -1,11 +1,12 @@
 """The description of the API: `/openapi.json`, and `/docs`, a page of it without any script."""
 
+import gzip
 import re
 from functools import cache
 from html import escape
 from typing import Any, Final
 
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from ptybridge.api.openapi import document, openapi
@@ -27,7 +28,10 @@ def add_documents(app: QuartTrio, web: Web) -> None:
     @app.get("/openapi.json")
     async def openapi_json() -> Response:  # noqa: ASYNC124 - Quart runs others in threads
         caller()  # what this node can do is for those who may use it
-        return Response(_document(web.registry), content_type="application/json")
+        packed = request.accept_encodings.quality("gzip") > 0
+        headers = {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if packed else {})}
+        body = (_packed if packed else _document)(web.registry)
+        return Response(body, content_type="application/json", headers=headers)
 
     @app.get("/docs")
     async def docs() -> Response:  # noqa: ASYNC124 - Quart runs others in threads
@@ -43,6 +47,11 @@ def add_documents(app: QuartTrio, web: Web) -> None:
 @cache
 def _document(registry: Registry) -> bytes:
     return document(registry)
+
+
+@cache
+def _packed(registry: Registry) -> bytes:
+    return gzip.compress(_document(registry), mtime=0)
 
 
 def _style_hash() -> str:
