@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_left_to_its_owner(node: Node) -> None:
         assert health(at) == 200
 
 
-def test_a_front_that_others_could_reach_without_a_certificate_is_refused_at_the_start(node: Node) -> None:
+def test_s07_a_front_that_others_could_reach_is_refused_at_the_start(node: Node) -> None:
     command = [sys.executable, "-m", "ptybridge", "serve", "--host", "0.0.0.0"]
     refused = subprocess.run(command, env=node.env, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert refused.returncode != 0

@@ -84,7 +84,7 @@ class TestCertificates:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_nothing_listens_beyond_loopback_without_a_certificate(host: str) -> None:
+def test_s07_nothing_listens_beyond_loopback_without_a_certificate(host: str) -> None:
     with pytest.raises(ConfigInvalid, match="certificate"):
         open_tcp(config.Web(host=host, port=0), 0)
 
