@@ -95,7 +95,7 @@ class TestServing:
         return config.Web(enabled=True, port=0, host="0.0.0.0", tls_cert=made.cert, tls_key=made.key)
 
     async def test_http_1_and_2_on_one_port(self, daemon: Daemon, made: Certificate) -> None:
-        address = daemon.web.addresses[0]
+        address = f"127.0.0.1:{daemon.web.addresses[0].rpartition(':')[2]}"
         assert daemon.web.base_url.startswith("https://127.0.0.1:")
         async with await connect(made, address, "http/1.1") as stream:
             assert (await Http(stream, address).get("/health")).status == 200
@@ -116,7 +116,7 @@ class TestServing:
     async def test_a_renewed_certificate_is_taken_up_and_nobody_is_cut_off(
         self, daemon: Daemon, made: Certificate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        address = daemon.web.addresses[0]
+        address = f"127.0.0.1:{daemon.web.addresses[0].rpartition(':')[2]}"
         async with await connect(made, address, "http/1.1") as old:
             before = old.getpeercert(binary_form=True)
             renewed = ensure(tmp_path / "tls", force=True)
@@ -128,7 +128,7 @@ class TestServing:
             assert (await Http(old, address).get("/health")).status == 200
 
     async def test_plain_speech_is_no_way_in_and_holds_nobody_up(self, daemon: Daemon, made: Certificate) -> None:
-        address = daemon.web.addresses[0]
+        address = f"127.0.0.1:{daemon.web.addresses[0].rpartition(':')[2]}"
         async with await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2])) as plain:
             await plain.send_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             async with await connect(made, address, "http/1.1") as stream:
