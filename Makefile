@@ -29,10 +29,10 @@ export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all lint format bench soak docs pages build clean
+.PHONY: help run test test-all lint format bench soak docs pages screenshots build clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN_STAMP) ## Start the daemon in the foreground with a first session of your shell, and print a link to it for a browser
 	@exec $(BIN)/ptybridge serve --with-shell --web $(RUN_ARGS)
@@ -67,6 +67,9 @@ docs: $(DEV_STAMP) ## Regenerate docs/reference and the SDK's methods from the c
 	@$(BIN)/python -m ptybridge.sdk.describe docs/reference
 
 pages: $(PAGES) ## Build the browser pages
+
+screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages in docs/images
+	@$(BIN)/python -m tests.web.browser.screenshots docs/images
 
 build: $(DEV_STAMP) ## Build the wheel and the source package into dist/
 	@$(BIN)/python -m build

@@ -28,10 +28,17 @@ export interface Request {
   size: () => { rows: number; cols: number };
 }
 
+interface Said {
+  error?: { message: string };
+  attached?: { mode: string };
+}
+
 export interface Handlers {
   frame: (frame: Frame) => void;
   /** Connected; `resumed` tells that output goes on where it had stopped. */
   open: (resumed: boolean) => void;
+  /** On the session, and whether what is typed goes there. */
+  attached: (writer: boolean) => void;
   /** Lost; the next attempt begins at `retryAt` (ms since the epoch). */
   lost: (retryAt: number, attempt: number) => void;
   /** It is no use to try again: why. */
@@ -71,8 +78,8 @@ export class Link {
     const { sessionId, clientId, viewer, size } = this.request;
     const { rows, cols } = size();
     const url = socketAddress(`v1/sessions/${sessionId}/attach`);
-    const mode = viewer ? "viewer" : "writer";
-    const query = { rows, cols, mode, client_id: clientId, window: WINDOW_BYTES };
+    // Without a mode who may not write watches; asked for, writing would be refused.
+    const query = { rows, cols, client_id: clientId, window: WINDOW_BYTES, ...(viewer && { mode: "viewer" }) };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
     const resumed = this.offset !== null;
     if (resumed) url.searchParams.set("offset", String(this.offset));
@@ -125,8 +132,9 @@ export class Link {
     this.#heardAt = Date.now();
     if (typeof data === "string") {
       // What is said in text is about the attachment itself: that it is there, or why it is not.
-      const { error } = JSON.parse(data) as { error?: { message: string } };
+      const { error, attached } = JSON.parse(data) as Said;
       if (error) this.#refusal = error.message;
+      if (attached) this.handlers.attached(attached.mode === "writer");
       return;
     }
     for (const frame of decode(data)) {

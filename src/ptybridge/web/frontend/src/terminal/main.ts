@@ -58,6 +58,7 @@ class Page {
       {
         frame: (frame) => this.#receive(frame),
         open: (resumed) => this.#connected(resumed),
+        attached: (writer) => this.#mayType(writer),
         lost: (retryAt) => {
           this.#away = true;
           showLost(retryAt, () => this.link.retryNow());
@@ -124,7 +125,7 @@ class Page {
 
   #send(data: Uint8Array): void {
     if (this.#exit || !data.length) return;
-    if (!this.#writer) return toast(watching ? "You are only watching." : "Somebody else has the pen.");
+    if (!this.#writer) return toast(this.people.taken ? "Somebody else has the pen." : "You are only watching.");
     if (this.link.send(input(data)) || this.#away) return;
     // Typed while the page was still connecting: it comes a moment later.
     if (this.#early.length < MOST_EARLY) this.#early.push(data);
@@ -167,9 +168,7 @@ class Page {
       case "resized":
         return this.#sessionResized(frame.rows, frame.cols, frame.rendered);
       case "mode":
-        this.#writer = frame.writer;
-        byId("viewing").hidden = frame.writer;
-        return;
+        return this.#mayType(frame.writer);
       case "exited":
         return this.#ended(frame);
       case "detached":
@@ -177,6 +176,11 @@ class Page {
       case "error":
         return toast(frame.hint ? `${frame.message} – ${frame.hint}` : frame.message, "bad");
     }
+  }
+
+  #mayType(writer: boolean): void {
+    this.#writer = writer;
+    byId("viewing").hidden = writer;
   }
 
   #redraw(frame: Extract<Frame, { type: "snapshot" }>): void {

@@ -18,6 +18,12 @@ export class People {
     this.update(session);
   }
 
+  /** Whether another holds the pen. */
+  get taken(): boolean {
+    const holder = this.#session.lease?.client_id ?? null;
+    return holder !== null && holder !== CLIENT_ID;
+  }
+
   update(session: Session): void {
     this.#session = session;
     const holder = session.lease?.client_id ?? null;

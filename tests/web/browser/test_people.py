@@ -1,0 +1,95 @@
+"""Several people on one session, who may type, watching, telephones."""
+
+from tests.survival.harness import Node
+from tests.web.browser.conftest import Site
+
+
+def test_two_people_see_the_same_and_each_other(site: Site, shell: str) -> None:
+    first, second = (site.person(viewport={"width": 900, "height": 600}) for _ in range(2))
+    for tab in (first, second):
+        tab.attach(shell)
+        tab.wait_screen(r"^\$ ")
+    first.type("echo from-first\n")
+    second.wait_screen("^from-first$")
+    second.type("echo from-second\n")
+    first.wait_screen("^from-second$")
+    first.page.get_by_text("1 other").wait_for()
+
+
+def test_the_pen_is_taken_and_given_back(site: Site, shell: str, node: Node) -> None:
+    first, second = (site.person(viewport={"width": 1200, "height": 600}) for _ in range(2))
+    for tab in (first, second):
+        tab.attach(shell)
+        tab.wait_screen(r"^\$ ")
+    first.page.get_by_role("button", name="Take the pen").click()
+    first.page.get_by_role("button", name="You have the pen").wait_for()
+    second.page.locator("#pen.taken").wait_for()
+    second.type("echo not-sent\n")
+    second.page.get_by_text("Somebody else has the pen.").first.wait_for()
+    # Over it goes, with a question, and then it is the other who only watches.
+    second.page.locator("#pen").click()
+    second.page.get_by_role("dialog").get_by_role("button", name="Take it").click()
+    second.page.get_by_role("button", name="You have the pen").wait_for()
+    second.page.locator("#viewing").wait_for(state="hidden")
+    second.page.evaluate("document.getElementById('terminal').terminal.focus()")
+    second.type("echo sent\n")
+    first.wait_screen("^sent$")
+    assert "not-sent" not in first.screen()
+    second.page.get_by_role("button", name="You have the pen").click()
+    second.page.get_by_role("button", name="Take the pen").wait_for()
+    assert node.call("lease.get", session_id=shell)["client_id"] is None
+
+
+def test_watching_types_nothing_and_resizes_nothing(site: Site, shell: str, node: Node) -> None:
+    writer = site.person(viewport={"width": 1100, "height": 700})
+    writer.attach(shell)
+    writer.wait_screen(r"^\$ ")
+    size = writer.size()
+    watcher = site.person(viewport={"width": 500, "height": 400})
+    watcher.attach(shell, "?view")
+    watcher.wait_screen(r"^\$ ")
+    watcher.type("echo never\n")
+    watcher.page.get_by_text("You are only watching.").first.wait_for()
+    writer.type("echo seen\n")
+    watcher.wait_screen("^seen$")
+    # The whole session, in smaller letters, instead of a part of it.
+    watcher.wait(lambda: watcher.size() == size, "the session's size")
+    assert writer.size() == size
+    assert "never" not in writer.screen()
+    modes = {client["mode"] for client in node.call("session.get", session_id=shell)["clients"]}
+    assert modes == {"writer", "viewer"}
+
+
+def test_on_a_telephone_there_are_the_keys_it_lacks(site: Site, node: Node) -> None:
+    tab = site.person(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tab.attach(node.create("stty raw -echo; echo ready; exec cat -v"))
+    tab.wait_screen("^ready")
+    for name in ("Escape", "Tab", "Up"):
+        tab.page.get_by_role("button", name=name, exact=True).tap()
+    tab.page.get_by_role("button", name="Control, for the next key").tap()
+    tab.type("k")
+    tab.type("k")
+    tab.wait_screen(r"\^\[\s+\^\[\[A\^Kk")
+    # Nothing sticks out to the side.
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_somebody_without_a_login_sees_nothing_but_the_login(site: Site, shell: str) -> None:
+    tab = site.person(log_in=False)
+    tab.goto(f"/s/{shell}")
+    tab.page.wait_for_url("**/login*")
+    tab.page.get_by_label("One-time code or key").fill("wrong")
+    tab.page.get_by_role("button", name="Log in").click()
+    tab.page.get_by_text("not valid").wait_for()
+
+
+def test_after_the_login_comes_what_was_wanted(site: Site, shell: str, node: Node) -> None:
+    tab = site.person(log_in=False)
+    code = str(node.call("web.open")["url"]).partition("#")[2]
+    tab.goto(f"/s/{shell}")
+    tab.page.wait_for_url("**/login*")
+    tab.page.get_by_label("One-time code or key").fill(code)
+    tab.page.get_by_role("button", name="Log in").click()
+    tab.page.wait_for_url(f"**/s/{shell}")
+    tab.wait_terminal()
+    tab.wait_screen(r"^\$ ")

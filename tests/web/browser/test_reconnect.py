@@ -1,0 +1,67 @@
+"""Pages whose daemon is killed, and floods: what they say, that nothing is missed, that memory stays flat."""
+
+import re
+
+from tests.survival.harness import Node
+from tests.web.browser.conftest import Site, Tab
+
+
+def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: str, node: Node) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    tab.type("for i in 1 2 3 4 5 6; do echo line-$i; sleep 0.5; done; echo all\n")
+    tab.wait_screen("^line-1$")
+    node.kill()
+    tab.page.get_by_text("Connection lost").wait_for()
+    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    screen = tab.wait_screen("^all$")
+    assert re.findall(r"^line-(\d)$", screen, re.MULTILINE) == list("123456")
+    tab.page.locator("#banner").wait_for(state="hidden")
+    tab.type("echo again\n")
+    tab.wait_screen("^again$")
+
+
+def test_the_dashboard_comes_back_too(site: Site, node: Node) -> None:
+    tab = site.person()
+    node.create("sleep 1000", name="before")
+    tab.page.get_by_role("link", name="before").wait_for()
+    node.kill()
+    tab.page.get_by_text("The server does not answer").wait_for()
+    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    node.create("sleep 1000", name="after")
+    tab.page.get_by_role("link", name="after").wait_for()
+    tab.page.get_by_text("The server does not answer").wait_for(state="hidden")
+
+
+def test_a_session_that_is_gone_is_said_to_be(tab: Tab) -> None:
+    tab.goto("/s/nowhere0")
+    tab.page.get_by_role("heading", name="This session cannot be shown").wait_for()
+    tab.page.get_by_role("link", name="All sessions").last.click()
+    tab.page.wait_for_selector(".dashboard")
+
+
+def heap_megabytes(tab: Tab) -> float:
+    """What the page's scripts hold after the garbage is gone."""
+    session = tab.page.context.new_cdp_session(tab.page)
+    try:
+        session.send("HeapProfiler.collectGarbage")
+        return float(session.send("Runtime.getHeapUsage")["usedSize"]) / (1 << 20)
+    finally:
+        session.detach()
+
+
+def test_a_flood_leaves_memory_flat_and_the_keyboard_alive(tab: Tab, node: Node) -> None:
+    session = node.create(["bash", "--norc", "-i"], env={"PS1": "$ "}, output_bytes_per_second=10_000_000)
+    tab.attach(session)
+    tab.wait_screen(r"^\$ ")
+    tab.type("seq -f '%080.0f' 500000; echo over\n")
+    tab.wait_screen("^over$")
+    first = heap_megabytes(tab)
+    # Twice what fills the scrollback: from then on nothing may grow.
+    tab.type("clear; seq -f '%080.0f' 1000000; echo over again\n")
+    tab.wait_screen("^over again$")
+    assert heap_megabytes(tab) < first + 20
+    tab.type("clear; yes\n")
+    tab.wait_screen("^y\ny\ny$")
+    tab.page.keyboard.press("Control+c")
+    tab.wait_screen(r"\^C\n\$ $|\$ $")

@@ -1,0 +1,189 @@
+"""The terminal page as people use it: typing, editors, sizes, pasting, searching, the end."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.survival.harness import Node
+from tests.web.browser.conftest import NeedTool, Site, Tab
+
+
+def test_typing_in_a_shell(tab: Tab, shell: str) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    tab.type("echo $((6 * 7))\n")
+    tab.wait_screen(r"^42$")
+    assert tab.page.title() == "shell"
+
+
+def test_wide_characters_and_clusters_take_the_cells_they_should(tab: Tab, shell: str) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    # The keyboard and an input method deliver them; the program's echo draws them.
+    tab.page.keyboard.insert_text("echo 你好,世界 😀 👩‍👩‍👧 e\u0301")
+    tab.page.keyboard.press("Enter")
+    screen = tab.wait_screen(r"^你好,世界 😀 👩‍👩‍👧 e\u0301$")
+    assert "�" not in screen
+    width = tab.page.evaluate(
+        """() => {
+            const { terminal } = document.getElementById("terminal");
+            const buffer = terminal.buffer.active;
+            for (let row = 0; row < buffer.length; row++) {
+                const line = buffer.getLine(row);
+                if (line.translateToString(true).startsWith("你好")) return line.getCell(0).getWidth();
+            }
+        }"""
+    )
+    assert width == 2
+
+
+def test_editing_with_vim(tab: Tab, shell: str, tmp_path: Path, need_tool: NeedTool) -> None:
+    need_tool("vim")
+    target = tmp_path / "note.txt"
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    tab.type(f"vim -N -u NONE {target}\n")
+    tab.wait_screen("^~")
+    tab.type("ihllo")
+    for _ in range(3):
+        tab.page.keyboard.press("ArrowLeft")
+    tab.type("e")
+    tab.wait_screen("^hello")
+    tab.page.keyboard.press("Escape")
+    tab.type("obye")
+    tab.page.keyboard.press("Escape")
+    tab.type(":wq\n")
+    tab.wait(lambda: target.exists() and target.read_text(), "the file")
+    assert target.read_text() == "hello\nbye\n"
+    # The primary screen is back, with what was there before.
+    tab.wait_screen(r"^\$ vim -N")
+
+
+@pytest.mark.parametrize(("width", "height"), [(340, 260), (2500, 1700)])
+def test_the_session_takes_the_windows_size(site: Site, shell: str, width: int, height: int) -> None:
+    tab = site.person(viewport={"width": width, "height": height})
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    rows, cols = tab.size()
+    tab.type("stty size\n")
+    tab.wait_screen(rf"^{rows} {cols}$")
+    tab.page.set_viewport_size({"width": 900, "height": 500})
+    tab.wait(lambda: tab.size() != (rows, cols), "another size")
+    again = tab.size()
+    tab.type("stty size\n")
+    tab.wait_screen(rf"^{again[0]} {again[1]}$")
+
+
+def test_letters_grow_and_stay_so(tab: Tab, shell: str) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    _, before = tab.size()
+    tab.page.keyboard.press("Control+=")
+    tab.page.keyboard.press("Control+=")
+    tab.wait(lambda: tab.size()[1] < before, "fewer columns")
+    larger = tab.size()
+    tab.attach(shell)
+    tab.wait(lambda: tab.size() == larger, "the same size after a reload")
+    tab.page.keyboard.press("Control+0")
+    tab.wait(lambda: tab.size()[1] == before, "the size as at first")
+
+
+def paste(tab: Tab, text: str) -> None:
+    """What the browser does when somebody pastes."""
+    tab.page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.setData("text/plain", text);
+            const event = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+            document.querySelector(".xterm-helper-textarea").dispatchEvent(event);
+        }""",
+        text,
+    )
+
+
+def test_a_paste_of_lines_asks_where_each_would_run(tab: Tab, node: Node) -> None:
+    session = node.create("stty -echo; echo ready; exec cat")
+    tab.attach(session)
+    tab.wait_screen("^ready$")
+    paste(tab, "one\ntwo\n")
+    tab.page.get_by_role("dialog").get_by_text("Paste 2 lines?").wait_for()
+    tab.page.get_by_role("button", name="Cancel").click()
+    paste(tab, "three\nfour\n")
+    tab.page.get_by_role("button", name="Paste").click()
+    tab.wait_screen("^three\nfour$")
+    assert "one" not in tab.screen()
+
+
+def test_a_bracketed_paste_is_one_and_nothing_in_it_can_end_it(tab: Tab, node: Node) -> None:
+    program = r"stty raw -echo; printf '\033[?2004hready\r\n'; head -c 27 | cat -v; sleep 100"
+    tab.attach(node.create(program))
+    tab.wait_screen("^ready$")
+    paste(tab, "a\x1b[201~b\x07\nc")
+    # Without the escape characters: 6 bytes of brackets at either side, and one line end.
+    tab.type("....................")
+    tab.wait_screen(re.escape("^[[200~a[201~b^Mc^[[201~"))
+
+
+def test_searching_the_output(tab: Tab, node: Node) -> None:
+    tab.attach(node.create("seq 1000 1099; exec sleep 1000"))
+    tab.wait_screen("^1099$")
+    tab.page.keyboard.press("Control+Shift+F")
+    tab.type("105")
+    # 1050 to 1059, and 1105 is not there.
+    tab.page.get_by_text("10 of 10").wait_for()
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_text("9 of 10").wait_for()
+    tab.page.keyboard.press("Escape")
+    assert tab.page.locator("#search").is_hidden()
+
+
+def test_the_end_is_told_and_can_be_begun_again(tab: Tab, node: Node) -> None:
+    session = node.create("read line; echo got $line; exit 7", name="job")
+    tab.attach(session)
+    tab.type("x\n")
+    tab.page.get_by_role("heading", name="Exited with status 7").wait_for()
+    assert "got x" in tab.screen()
+    tab.page.get_by_role("button", name="Run again").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Run again").click()
+    tab.wait(lambda: session not in tab.page.url and "/s/" in tab.page.url, "the new session's page")
+    tab.wait_terminal()
+    tab.type("y\n")
+    tab.wait_screen("^got y$")
+
+
+def test_links_lead_only_where_a_page_can(tab: Tab, node: Node) -> None:
+    program = (
+        r"read x; clear; printf '\033]8;;javascript:alert(1)\007click\033]8;;\007 https://example.org/a\n'; sleep 1000"
+    )
+    tab.attach(node.create(program))
+    tab.type("\n")
+    tab.wait_screen("click https")
+    tab.page.evaluate("() => { window.opened = []; window.open = (url) => void window.opened.push(url); }")
+    box = tab.page.locator(".xterm-screen").bounding_box()
+    assert box is not None
+    target = tab.page.locator("#link-target")
+    for column, told in ((2, "(not opened from here)"), (12, "https://example.org/a")):
+        cell = box["width"] / tab.size()[1]
+        tab.page.mouse.move(box["x"] + (column + 0.5) * cell, box["y"] + 8)
+        target.get_by_text(told).wait_for()
+        tab.page.mouse.click(box["x"] + (column + 0.5) * cell, box["y"] + 8)
+    assert tab.page.evaluate("window.opened") == ["https://example.org/a"]
+
+
+def test_commands_are_marked_beside_their_lines(tab: Tab, node: Node) -> None:
+    tab.attach(node.create(["bash"]))
+    tab.wait_screen(r"\$ $|# $")
+    tab.type("true\n")
+    tab.type("false\n")
+    tab.page.locator(".command-mark.bad").wait_for(state="attached")
+
+
+def test_a_program_gets_the_clipboard_only_when_allowed(tab: Tab, node: Node) -> None:
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.attach(node.create(r"read a; printf '\033]52;c;aGVsbG8=\007'; printf '\033]52;c;?\007'; cat -v"))
+    tab.type("x\n")
+    dialog = tab.page.get_by_role("dialog")
+    dialog.get_by_text("hello").wait_for()
+    # It asks to read, too, and gets nothing.
+    dialog.get_by_role("button", name="Allow").click()
+    tab.wait(lambda: tab.page.evaluate("navigator.clipboard.readText()") == "hello", "the text on the clipboard")
