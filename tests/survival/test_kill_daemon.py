@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 
 import pytest
@@ -57,3 +58,26 @@ def test_r15_a_killed_daemon_loses_and_doubles_nothing(node: Node, kind: str) ->
     )
     assert follower.connections >= cycles // RESTED
     assert follower.offset > cycles << 14  # it is a flood, and most daemons lived to move some of it
+
+
+def test_r15_viewers_are_waited_for_until_they_are_back_however_many_daemons_die_before(node: Node) -> None:
+    first = node.fork()
+    session = node.create(generate(0, 1), overflow="pause", echo=False, max_output_bytes=1 << 20)
+    follower = Follower(node.socket, session)
+    follower.start()
+    follower.attached.wait(PATIENCE_SECONDS)
+    node.call("session.write", session_id=session, data="g")
+    follower.wait_past(1 << 20)
+    # The daemon does not see the viewer go.
+    os.kill(first, signal.SIGSTOP)
+    follower.stop()
+    node.kill()
+    for number in range(2):
+        node.fork()
+        # The daemon writes down what the session is, while nobody is back yet.
+        node.call("session.update", session_id=session, name=f"number-{number}")
+        node.kill()
+    node.fork()
+    for _ in range(20):
+        assert node.call("session.get", session_id=session)["start_offset"] <= follower.offset
+        time.sleep(0.02)

@@ -155,7 +155,7 @@ class Saver:
                 accepted_bytes=session.input.accepted_bytes,
                 exit_reason=session.exit_reason,
                 exited_at_ms=session.exited_at_ms,
-                viewers=len(session.attachments) if limits.overflow == "pause" else 0,
+                viewers=session.viewers_waited_for if limits.overflow == "pause" else 0,
             ),
         )
 

@@ -353,8 +353,8 @@ class Session:
     def attach(self, attachment: Attachment) -> None:
         """Put a client on the session."""
         self.attachments.add(attachment)
-        self._viewers_changed()
         self.returning.came()
+        self._viewers_changed()
         self.apply_policy()
         self._events.publish(
             Attached,
@@ -393,6 +393,11 @@ class Session:
                     await trio.sleep_forever()
                 else:
                     await OutputDelay(self.log, rate).run()
+
+    @property
+    def viewers_waited_for(self) -> int:
+        """How many attachments the program is to wait for: those that are here and those that a lost daemon had."""
+        return len(self.attachments) + self.returning.expected
 
     def _viewers_changed(self) -> None:
         if self.limits.overflow == "pause":
