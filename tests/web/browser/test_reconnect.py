@@ -2,7 +2,7 @@
 
 import re
 
-from tests.survival.harness import Node
+from tests.survival.harness import Node, eventually
 from tests.web.browser.conftest import Site, Tab
 
 
@@ -65,3 +65,24 @@ def test_a_flood_leaves_memory_flat_and_the_keyboard_alive(tab: Tab, node: Node)
     tab.wait_screen("^y\ny\ny$")
     tab.page.keyboard.press("Control+c")
     tab.wait_screen(r"\^C\n\$ $|\$ $")
+
+
+def test_r24_a_frozen_tab_holds_nobody_up_and_catches_up(tab: Tab, node: Node) -> None:
+    session = node.create(["bash", "--norc", "-i"], env={"PS1": "$ "})
+    tab.attach(session)
+    tab.wait_screen(r"^\$ ")
+    browser = tab.page.context.new_cdp_session(tab.page)
+    # What browsers do to tabs in the background for long: no script runs any more.
+    browser.send("Page.setWebLifecycleState", {"state": "frozen"})
+    node.call("session.write", session_id=session, data="seq -f '%080.0f' 300000; echo ov''er\n")
+    # 300,000 lines of 80 digits and a line end.
+    eventually(
+        lambda: node.call("session.get", session_id=session)["end_offset"] > 300_000 * 82, "the end of the flood"
+    )
+    (client,) = node.call("session.get", session_id=session)["clients"]
+    # It waits in the session, not in the connection or the page.
+    assert client["lag_bytes"] > 1 << 20
+    browser.send("Page.setWebLifecycleState", {"state": "active"})
+    tab.wait_screen("^over$")
+    tab.type("echo alive\n")
+    tab.wait_screen("^alive$")
