@@ -38,7 +38,7 @@ def tab(site: Site) -> Tab:
     return tab
 
 
-def colours(tab: Tab) -> set[tuple[int, int, int]]:
+def colours(tab: Tab) -> set[tuple[int, ...]]:
     """All colours of a picture of the terminal, as the browser itself reads it."""
     picture = tab.page.locator("#terminal").screenshot().hex()
     found = tab.page.evaluate(
