@@ -108,6 +108,7 @@ def _run(
 
     async def ready(daemon: Daemon) -> None:
         nonlocal ready_fd, taking
+        session_id = None
         if command is not None or with_shell:
             session_id = await daemon.first_session(command)
             announce(f"session {session_id} (main) is running")
@@ -121,9 +122,9 @@ def _run(
         systemd.notify("READY=1", f"STATUS=Serving on {config.paths.socket}")
         announce(f"serving on {config.paths.socket}")
         if daemon.web.base_url:
-            announce(
-                f"in a browser: {daemon.web.login_url(Caller(principal=f'uid:{os.geteuid()}', connection_id='-'))}"
-            )
+            user = Caller(principal=f"uid:{os.geteuid()}", connection_id="-")
+            # Right into the first session, if there is one.
+            announce(f"in a browser: {daemon.web.login_url(user, session_id=session_id)}")
 
     web_fds = taking.web_fds if taking is not None else ()
     while True:

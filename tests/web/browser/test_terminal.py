@@ -151,6 +151,12 @@ def test_the_end_is_told_and_can_be_begun_again(tab: Tab, node: Node) -> None:
     tab.wait_screen("^got y$")
 
 
+def test_a_program_without_a_terminal_gets_lines(tab: Tab, node: Node) -> None:
+    tab.attach(node.create("while read line; do echo got $line; done", backend="pipes"))
+    tab.type("one\ntwo\n")
+    tab.wait_screen("^got one\ngot two$")
+
+
 def test_links_lead_only_where_a_page_can(tab: Tab, node: Node) -> None:
     program = (
         r"read x; clear; printf '\033]8;;javascript:alert(1)\007click\033]8;;\007 https://example.org/a\n'; sleep 1000"

@@ -83,7 +83,11 @@ class Page {
     const { terminal, search } = this.view;
     const translate = addKeybar(byId("keybar"), terminal);
     const encoder = new TextEncoder();
-    terminal.onData((data) => this.#send(encoder.encode(translate(data))));
+    // Without a terminal between, nobody makes line ends of what Enter sends, or shows lines from the left.
+    const pipes = this.#session.backend === "pipes";
+    if (pipes) terminal.options.convertEol = true;
+    const ends = (data: string) => (pipes ? data.replaceAll("\r", "\n") : data);
+    terminal.onData((data) => this.#send(encoder.encode(ends(translate(data)))));
     // Mouse reports in the old encoding are bytes, not text.
     terminal.onBinary((data) => this.#send(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onTitleChange((title) => this.#showTitle(title));
