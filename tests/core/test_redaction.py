@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptybridge.core import redaction
-from ptybridge.core.redaction import MARK, MAX_HELD_BYTES, Redactor, Secrets, redact, scan, usable
+from ptybridge.core.redaction import MARK, MAX_HELD_BYTES, Redactor, Secrets, edges, marked, redact, scan, usable
 
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\r\n" + b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\r\n" * 30
 KEY_END = b"-----END OPENSSH PRIVATE KEY-----"
@@ -172,3 +172,28 @@ def test_secrets_are_forgotten_with_their_session() -> None:
 def test_the_fast_way_to_leave_out_noise_equals_the_other(text: str) -> None:
     data = text.encode()
     assert redaction._without_noise(data) == redaction._NOISE.sub(b"", data)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (b"nter2 and hunt", b"[redacted] and [redacted]"),
+        (b"\x1b[1mnter2\x1b[0m", b"\x1b[1m[redacted]\x1b[0m"),
+        (b"5mnter2", b"5m[redacted]"),
+        (b"er2 and hun", b"er2 and hun"),
+        (b"h\x1b[31mun\r\nt\x1b[0m", b"[redacted]\x1b[0m"),
+        (b"hunter2", b"hunter2"),
+        (b"", b""),
+    ],
+)
+def test_what_a_limit_has_left_of_a_value_is_found_at_the_edges(text: bytes, clean: bytes) -> None:
+    """The whole value is `scan`'s business."""
+    assert marked(text, edges(text, [b"hunter2"]), 0, len(text)) == clean
+
+
+def test_a_stream_somebody_waits_for_holds_back_only_what_is_long_enough() -> None:
+    redactor = Redactor(secrets_of(b"hunter2"), forms=False)
+    given = [redactor.feed(bytes([one])) for one in b"hunt it, token=abcdefgh, hunter2!"]
+    assert b"".join(given) == b"hunt it, token=abcdefgh, hun[redacted]!"
+    assert redactor.feed(b" hun") == b" hun"
+    assert redactor.finish() == b""

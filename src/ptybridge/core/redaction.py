@@ -36,6 +36,8 @@ _ESCAPES: Final = (
     rb"|\x1b[PX^_][^\x1b]*+(?:\x1b\\|\x1b?\Z)|\x1b[ -/]*+(?:[0-Z\\^-~]|\Z)"
 )
 _ESCAPE: Final = re.compile(_ESCAPES)
+# What is left of a control sequence whose beginning is missing.
+_TORN: Final = re.compile(rb"(?:\[[0-9;:?]{0,40}|[0-9;:?]{1,40})[@-~]")
 # Line editors go to the next line with a blank and a carriage return.
 _NOISE: Final = re.compile(_ESCAPES + rb"|[\n\x00]| ?\r| \Z")
 
@@ -147,7 +149,7 @@ def scan(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> Sc
             if begun < len(bare_text):
                 open_from = min(open_from, bare.raw(begun))
     if not forms or not _SIGN.search(_ESCAPE.sub(b"", data) if b"\x1b" in data else data):
-        return Scan(_united(spans), open_from, in_key=False)
+        return Scan(united(spans), open_from, in_key=False)
     lines = _Plain(data, _ESCAPE)
     for expression in _CREDENTIALS:
         for found in expression.finditer(lines.text):
@@ -158,7 +160,7 @@ def scan(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> Sc
         if begun_form is not None:
             open_from = min(open_from, lines.raw(begun_form.start(1)))
     keys, in_key = _keys(lines)
-    return Scan(_united(spans + keys), open_from, in_key)
+    return Scan(united(spans + keys), open_from, in_key)
 
 
 def _without_noise(data: bytes) -> bytes:
@@ -198,14 +200,41 @@ def _keys(lines: _Plain) -> tuple[list[Span], bool]:
     return spans, False
 
 
-def _united(spans: list[Span]) -> list[Span]:
-    united: list[Span] = []
+def edges(data: bytes, values: Sequence[bytes]) -> list[Span]:
+    """Find what may be the end of a value at the beginning of `data`, and the beginning of one at its end.
+
+    For text that a limit has cut; parts of less than `MIN_SECRET_BYTES` are not found.
+    """
+    spans: list[Span] = []
+    torn = _TORN.match(data)
+    skips = (0, torn.end()) if torn is not None else (0,)
+    heads = [(skip, _Plain(data[skip:MAX_HELD_BYTES], _NOISE)) for skip in skips]
+    at = max(0, len(data) - MAX_HELD_BYTES)
+    tail = _Plain(data[at:], _NOISE)
+    for value in values:
+        bare = _NOISE.sub(b"", value)
+        for skip, head in heads:
+            longest = min(len(bare) - 1, len(head.text))
+            rest = next((n for n in range(longest, MIN_SECRET_BYTES - 1, -1) if head.text.startswith(bare[-n:])), 0)
+            if rest:
+                first, last = head.span(0, rest)
+                spans.append((skip + first, skip + last))
+        begun = _beginning(tail.text, bare)
+        if len(tail.text) - begun >= MIN_SECRET_BYTES:
+            first, last = tail.span(begun, len(tail.text))
+            spans.append((at + first, at + last))
+    return united(spans)
+
+
+def united(spans: list[Span]) -> list[Span]:
+    """Return spans in order, those that overlap as one."""
+    apart: list[Span] = []
     for begin, end in sorted(spans):
-        if united and begin < united[-1][1]:
-            united[-1] = united[-1][0], max(end, united[-1][1])
+        if apart and begin < apart[-1][1]:
+            apart[-1] = apart[-1][0], max(end, apart[-1][1])
         else:
-            united.append((begin, end))
-    return united
+            apart.append((begin, end))
+    return apart
 
 
 def redact(data: bytes, values: Sequence[bytes] = (), *, forms: bool = True) -> bytes:
@@ -226,10 +255,15 @@ def marked(data: bytes, spans: list[Span], begin: int, end: int) -> bytes:
 
 
 class Redactor:
-    """Redacts a stream in pieces. `values` is asked for at every piece, as secrets become known while it flows."""
+    """Redacts a stream in pieces. `values` is asked for at every piece, as secrets become known while it flows.
 
-    def __init__(self, secrets: "Secrets") -> None:
+    Without `forms` only known values are redacted, and what may be the beginning of one is held back only from
+    `MIN_SECRET_BYTES` on: somebody waits to see it.
+    """
+
+    def __init__(self, secrets: "Secrets", *, forms: bool = True) -> None:
         self._secrets = secrets
+        self._forms = forms
         self._buffer = b""
         self._done = 0  # so much of the buffer is given out already
         self._key_bytes: int | None = None  # so much of a private key was swallowed
@@ -241,7 +275,7 @@ class Redactor:
 
     def prime(self, data: bytes) -> None:
         """Begin behind `data`, which somebody else has given out; `MAX_KEY_BYTES` of it are enough."""
-        self._key_bytes = 0 if scan(data).in_key else None
+        self._key_bytes = 0 if self._forms and scan(data).in_key else None
         self._buffer = data[-CONTEXT_BYTES:]
         self._done = len(self._buffer)
 
@@ -279,7 +313,7 @@ class Redactor:
         if self._key_bytes is not None:
             return b""
         data = self._buffer
-        found = scan(data, self._secrets.values)
+        found = scan(data, self._secrets.values, forms=self._forms)
         end = len(data)
         if found.in_key and not final:
             begin = found.spans[-1][0]
@@ -288,7 +322,8 @@ class Redactor:
             self._buffer, self._done = data[begin:], 0
             return out
         if not final:
-            end = min(end, found.open_from)
+            if self._forms or end - found.open_from >= MIN_SECRET_BYTES:
+                end = min(end, found.open_from)
             for first, last in found.spans:
                 # What touches the end may go on, and what is cut by it is not marked twice.
                 if first < end and (last > end or last == len(data)):

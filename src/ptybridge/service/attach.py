@@ -51,11 +51,6 @@ class AttachService:
         """Serve one attachment until either side ends it."""
         session = self._sessions.get(params.session_id)
         if params.mode == "writer":
-            if caller.profile is not None:
-                raise Denied(
-                    "agents attach as viewers: nothing judges what an attachment types",
-                    hint="write with `session.write`, or attach with mode viewer",
-                )
             if not authority.may(caller, "session:write"):
                 raise Denied("attaching as a writer needs the scope session:write", hint="attach with mode viewer")
             authority.require(caller, session, "read-write")

@@ -46,6 +46,7 @@ class Outgoing(Protocol):
 
     def answer(self, caller: Caller, params: msgspec.Struct, answer: msgspec.Struct) -> msgspec.Struct: ...
     def sink(self, caller: Caller, params: msgspec.Struct, sink: Any) -> Any: ...
+    def channel(self, caller: Caller, operation: str) -> None: ...
 
 
 class _Bound:
@@ -146,6 +147,8 @@ class Dispatcher:
 
     async def _run(self, bound: _Bound, caller: Caller, params: msgspec.Raw | None, peer: object) -> Any:
         decoded = self._prepare(bound, caller, params)
+        if self._outgoing is not None and bound.operation.kind == "channel":
+            self._outgoing.channel(caller, bound.operation.name)
         self._succeeded(bound, caller, decoded, None)
         handler: Callable[..., Awaitable[Any]] = bound.handler
         if self._outgoing is not None and bound.operation.kind == "stream":

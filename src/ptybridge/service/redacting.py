@@ -2,24 +2,27 @@
 
 Texts are searched wherever they are in an answer. Where an answer is a part of the transcript, what lies around it is
 looked at, too, so that a secret that two reads share is found; and `session.read` does not give out what may be the
-beginning of one until more has come. Offsets stay those of the transcript. Only values that were given by
-`secret.provide` are taken out here, not what looks like a credential: agents work with files that are full of that.
+beginning of one until more has come; streams neither. Where a limit has cut a text, the part of a secret that is left
+of it is taken out. Offsets stay those of the transcript. Only values that were given by `secret.provide` are taken out
+here, not what looks like a credential: agents work with files that are full of that. Channels are raw bytes, which
+nothing can be taken out of, so agents get none.
 """
 
 import base64
-import binascii
 from typing import Any, Final
 
 import msgspec
 
 from ptybridge.api import attach as attach_api
 from ptybridge.api import terminal as terminal_api
-from ptybridge.core.redaction import MAX_SECRET_BYTES, MIN_SECRET_BYTES, marked, redact, scan
+from ptybridge.core.redaction import MAX_SECRET_BYTES, MIN_SECRET_BYTES, marked, scan
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
-from ptybridge.errors import SessionNotFound
+from ptybridge.errors import Denied, SessionNotFound
 from ptybridge.model import Caller
 from ptybridge.service.facts import position_key
+from ptybridge.service.redactedstream import RedactedSink
+from ptybridge.service.without import without
 
 # How far around a piece of output is looked; escape sequences may lie between a secret's characters.
 AROUND_BYTES: Final = 2 * MAX_SECRET_BYTES
@@ -41,22 +44,23 @@ class Redaction:
             answer = self._held(caller, params, self._output(params.session_id, answer, params.stream))
         elif isinstance(answer, terminal_api.ReadUntilResult) and isinstance(params, terminal_api.ReadUntil):
             answer = answer if params.plain else self._output(params.session_id, answer, None)
-        clean: msgspec.Struct = _without(answer, values)
+        clean: msgspec.Struct = without(answer, values)
         return clean
 
     def sink(self, caller: Caller, params: msgspec.Struct, sink: Any) -> Any:
         """Return a sink that redacts, for those who must not see everything."""
-        return _Sink(self, caller, params, sink) if caller.profile == AGENT else sink
+        if caller.profile != AGENT:
+            return sink
+        followed = self._session(params.session_id) if isinstance(params, attach_api.Follow) else None
+        return RedactedSink(sink, self._sessions.secrets, followed)
 
-    def event(self, params: msgspec.Struct, event: msgspec.Struct) -> msgspec.Struct:
-        """Return what an agent may see of a stream's event."""
-        values = self._sessions.secrets.values
-        if not values:
-            return event
-        if isinstance(event, attach_api.OutputEvent) and isinstance(params, attach_api.Follow):
-            event = self._output(params.session_id, event, event.stream)
-        clean: msgspec.Struct = _without(event, values)
-        return clean
+    def channel(self, caller: Caller, operation: str) -> None:
+        """Refuse a channel to those who must not see everything. Raises `Denied`."""
+        if caller.profile == AGENT:
+            raise Denied(
+                f"{operation} is not for AI agents: nothing judges or redacts the bytes of a channel",
+                hint="use operations that answer, as session.read and session.write",
+            )
 
     def _session(self, session_id: str) -> Session | None:
         try:
@@ -99,78 +103,3 @@ class Redaction:
         if params.offset is None:
             session.move(position_key(caller, params.client_id, params.stream), at + end)
         return msgspec.structs.replace(answer, data=text, next_offset=at + end)
-
-
-class _Sink:
-    """A stream's receiver behind the redaction."""
-
-    def __init__(self, redaction: Redaction, caller: Caller, params: msgspec.Struct, sink: Any) -> None:
-        self._redaction = redaction
-        self._caller = caller
-        self._params = params
-        self._sink = sink
-
-    async def opened(self, answer: msgspec.Struct) -> None:
-        """Pass on the opening answer."""
-        await self._sink.opened(self._redaction.answer(self._caller, self._params, answer))
-
-    async def send(self, event: msgspec.Struct) -> None:
-        """Pass on an event."""
-        await self._sink.send(self._redaction.event(self._params, event))
-
-
-def _without(answer: Any, values: tuple[bytes, ...]) -> Any:
-    """Return an answer whose texts have no known secret, to any depth."""
-    match answer:
-        case str():
-            return _text(answer, values)
-        case list() if all(isinstance(one, str) for one in answer):
-            return _lines(answer, values)
-        case list():
-            return [_without(one, values) for one in answer]
-        case dict():
-            return {name: _without(one, values) for name, one in answer.items()}
-        case msgspec.Struct():
-            changed = {}
-            encoded = getattr(answer, "encoding", None) == "base64"
-            for name in answer.__struct_fields__:
-                old = getattr(answer, name)
-                new = _base64(old, values) if encoded and name in _ENCODED else _without(old, values)
-                if new is not old and new != old:
-                    changed[name] = new
-            return msgspec.structs.replace(answer, **changed) if changed else answer
-    return answer
-
-
-# The fields whose encoding an answer's `encoding` tells.
-_ENCODED: Final = frozenset({"data", "stdout", "stderr"})
-
-
-def _text(text: str, values: tuple[bytes, ...]) -> str:
-    data = text.encode("utf-8", "surrogatepass")
-    clean = redact(data, values, forms=False)
-    return text if clean == data else clean.decode("utf-8", "surrogatepass")
-
-
-def _base64(text: object, values: tuple[bytes, ...]) -> object:
-    if not isinstance(text, str):
-        return text
-    try:
-        data = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return text
-    return base64.b64encode(redact(data, values, forms=False)).decode("ascii")
-
-
-def _lines(lines: list[str], values: tuple[bytes, ...]) -> list[str]:
-    """Redact a screen's lines: what the terminal's width has broken up goes on in the next one."""
-    pieces = [line.encode("utf-8", "surrogatepass") for line in lines]
-    whole = b"\n".join(pieces)
-    spans = scan(whole, values, forms=False).spans
-    if not spans:
-        return lines
-    clean, at = [], 0
-    for piece in pieces:
-        clean.append(marked(whole, spans, at, at + len(piece)).decode("utf-8", "replace"))
-        at += len(piece) + 1
-    return clean
