@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ptybridge.api.endpoint import Endpoint
 from ptybridge.api.registry import Registry
 from ptybridge.config import Config
 from ptybridge.errors import Unauthenticated
-from ptybridge.model import Caller, Level
+from ptybridge.model import Caller
+
+if TYPE_CHECKING:
+    from ptybridge.web.auth import Authority
 
 # ASGI 3 (asgi.readthedocs.io): an application is called once for each request or WebSocket.
 Scope = MutableMapping[str, Any]
@@ -18,24 +21,6 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Happening(Protocol):
-    """Something that can be waited for, such as a `trio.Event`."""
-
-    async def wait(self) -> None: ...
-
-
-class Authority(Protocol):
-    """Who may: makes the codes that log a browser in."""
-
-    def one_time_code(self, caller: Caller, level: Level = "full") -> str:
-        """Return a code that is good once and briefly, and logs a browser in as `caller` with this level."""
-        ...
-
-    def watch(self, caller: Caller) -> Happening:
-        """Return what happens when the key or login that the caller has shown is revoked or expires."""
-        ...
-
-
 @dataclass(frozen=True)
 class Web:
     """What the parts of the web front share. `auth` is None until there is somebody to ask: then nobody gets in."""
@@ -43,7 +28,7 @@ class Web:
     config: Config
     registry: Registry
     endpoint: Endpoint
-    auth: Authority | None = None
+    auth: "Authority | None" = None
 
     @property
     def prefix(self) -> str:

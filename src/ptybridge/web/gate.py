@@ -36,7 +36,7 @@ class Gate:
 
     def __init__(self, web: Web, inner: Asgi) -> None:
         self._inner = inner
-        self._auth = web.auth if isinstance(web.auth, Authority) else None
+        self._auth = web.auth
         self._sites = Sites(web.config.web)
         self._creates = Limit(burst=60, per_second=5)
         self._writes = Limit(burst=1000, per_second=200)

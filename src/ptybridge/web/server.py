@@ -11,7 +11,7 @@ from hypercorn.utils import wrap_app
 
 from ptybridge import config
 from ptybridge.web.context import Asgi
-from ptybridge.web.takeover import Sends, ServerConfig, install
+from ptybridge.web.takeover import RULES, Sends, ServerConfig, install
 from ptybridge.web.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ class WebServer:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop` or cancellation."""
         install()
-        logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
+        errors = logging.getLogger("hypercorn.error")
+        errors.setLevel(logging.WARNING)
+        errors.addFilter(_is_news)
         for sock in self._sockets:
             sock.setblocking(False)
         # Who can open the Unix socket is on this machine and is this user.
@@ -77,3 +79,8 @@ class WebServer:
         """End: no new connections, and what is under way has the grace time."""
         self._sends.hurry(self._grace)
         self._stopping.set()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Keep out tracebacks that any stranger could fill the log with: the connection says in a line why it ended."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RULES))

@@ -8,15 +8,20 @@ A handler finds `take_over` in `scope["state"]`. On HTTP/1.1 it stops Hypercorn'
 or without TLS; from then on everything Hypercorn would send is dropped, and when the handler ends it closes the stream.
 This is the one place that reaches into Hypercorn (`hypercorn.trio.run.TCPServer`); its version is pinned, and
 `tests/web/test_takeover.py` guards what is relied on.
+What goes wrong on a connection ends that one; Hypercorn would end the server.
 """
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import Any, Final
 
+import h2.exceptions
+import h11
 import hypercorn.trio.run
 import trio
+import wsproto.utilities
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
@@ -24,6 +29,10 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, LifespanState
 
+log = logging.getLogger(__name__)
+
+# What the libraries raise when what is sent does not fit the state, which strangers can bring about.
+RULES: Final = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
 # A slow peer that does take something is waited for anew after each piece.
 PIECE_BYTES: Final = 64 * 1024
 
@@ -107,6 +116,12 @@ class Takeover(TCPServer):
         self.config.connections += 1
         try:
             await super().run()
+        except* RULES as broken:
+            # Such as a WebSocket's frames before there is an answer: Hypercorn's two answers get into each other's way.
+            log.info("a connection ended because its rules were broken: %s", broken.exceptions[0])
+        except* Exception:
+            # What ends one connection must not end the others, and the daemon with them.
+            log.exception("a connection ended by a defect")
         finally:
             self.config.connections -= 1
 
