@@ -74,6 +74,7 @@ class Record(msgspec.Struct, kw_only=True):
     lease: SavedLease | None = None
     capacity: int | None = None
     recovered_at_ms: int | None = None
+    log_directory: str | None = None
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
     def labels(self) -> Labels:
@@ -133,11 +134,14 @@ class SavedScreen(msgspec.Struct, kw_only=True):
 
 
 class SavedLog(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's log on disk: written up to `offset` of the output when the transcript's file had this size."""
+    """A session's log on disk: written up to `offset` of the output when the transcript's file had this size.
+
+    Without a size the file is as its last writer left it, and goes on behind that.
+    """
 
     directory: str
     offset: int = 0
-    size_bytes: int = 0
+    size_bytes: int | None = 0
 
 
 class Remembered(msgspec.Struct, kw_only=True):

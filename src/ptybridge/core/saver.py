@@ -155,6 +155,7 @@ class Saver:
                 accepted_bytes=session.input.accepted_bytes,
                 exit_reason=session.exit_reason,
                 exited_at_ms=session.exited_at_ms,
+                log_directory=session.journal.saved.directory if session.journal is not None else None,
                 viewers=session.viewers_waited_for if limits.overflow == "pause" else 0,
             ),
         )

@@ -16,7 +16,7 @@ from ptybridge.config import Paths
 from ptybridge.core import procinfo
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.eventlog import now_ms
-from ptybridge.core.memory import RECORD, Record, Remembered, recall
+from ptybridge.core.memory import RECORD, Record, Remembered, SavedLog, recall
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions
 from ptybridge.core.transcript import Transcript
@@ -305,6 +305,8 @@ def _read(row: Row) -> tuple[Remembered, Place]:
     size = record.sizes[-1][1:] if record.sizes else record.first_size
     # The terminal has its size, and nothing of the log before is left that would need another one.
     remembered.record = msgspec.structs.replace(record, first_size=size, sizes=[], first_resize=0, viewers=0)
+    if record.log_directory is not None:
+        remembered.log = SavedLog(directory=record.log_directory, offset=row.reserved_end, size_bytes=None)
     return remembered, place
 
 

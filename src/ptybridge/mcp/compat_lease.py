@@ -13,8 +13,9 @@ from ptybridge.mcp.compat_facts import Status, status
 from ptybridge.mcp.toolset import Answer, Context, Hints, Tool
 
 _HELD: Final = (
-    "if that is you, give it as client_id; pty_read_at, pty_status and pty_wait are open to all; pty_takeover takes "
-    "the session over"
+    "if that is you, give it as client_id; else wait until it is free (pty_status shows who has it) or ask your user, "
+    "who may be typing there; pty_read_at, pty_status and pty_wait are open to all. pty_takeover is for when that "
+    "client is gone, or your user wants it"
 )
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, description="why; others will read it")]
 

@@ -31,25 +31,26 @@ CALLS: Final[dict[str, list[dict[str, Any]]]] = {
     "pty_takeover": [ON | {"client_id": "one", "from_client_id": "two", "reason": "r"}],
     "pty_detach": [ON | {"client_id": "one"}],
     "pty_read": [ON | {"max_chars": size, "timeout_ms": 0} for size in [3, 7, 11, 5] * 40 + [65536]],
-    "pty_read_stdout": [APART | {"max_chars": 1000, "timeout_ms": 1000}],
-    "pty_read_stderr": [APART | {"max_chars": 1000, "timeout_ms": 1000}],
+    "pty_read_stdout": [APART | {"max_chars": 1000, "timeout_ms": PATIENCE_MS}],
+    "pty_read_stderr": [APART | {"max_chars": 1000, "timeout_ms": PATIENCE_MS}],
     "pty_read_at": [ON | {"offset": offset, "max_chars": 64} for offset in range(0, 1024, 8)],
-    "pty_read_quiescent": [ON | {"client_id": "q", "quiescence_ms": 1, "timeout_ms": 1000}],
-    "pty_read_until": [ON | {"client_id": "u", "pattern": "\n", "timeout_ms": 100, "max_chars": 400}] * 12,
-    "pty_read_until_any": [ON | {"client_id": "a", "patterns": ["z", "y"], "timeout_ms": 100, "max_chars": 400}] * 40,
+    "pty_read_quiescent": [ON | {"client_id": "q", "quiescence_ms": 1, "timeout_ms": PATIENCE_MS}],
+    "pty_read_until": [ON | {"client_id": "u", "pattern": "\n", "timeout_ms": PATIENCE_MS, "max_chars": 400}] * 4,
+    "pty_read_until_any": [ON | {"client_id": "a", "patterns": ["z", "y"], "timeout_ms": PATIENCE_MS, "max_chars": 400}]
+    * 4,
     "pty_prompt": [
         ON | {"data": "cat secret; echo o''k\n", "patterns": ["ok"], "max_chars": size, "timeout_ms": PATIENCE_MS}
         for size in (30, 1000, 65536)
     ],
-    "pty_run": [ON | {"command": "cat secret", "max_output_bytes": size} for size in (1024, 1033, 65536)],
+    "pty_run": [ON | {"command": "cat secret", "wait": True, "max_output_bytes": size} for size in (1024, 1033, 65536)],
     "pty_exec": [
         {"command": f"cat {S}/secret", "owner": "o", "max_output_bytes": size, "timeout_ms": PATIENCE_MS}
         for size in (1024, 1033, 65536)
     ],
     "pty_wait_for": [
-        ON | {"pattern": "secret", "offset": 0, "max_output_bytes": 1024, "timeout_ms": 1000},
-        ON | {"pattern": "secret", "offset": 0, "timeout_ms": 1000},
-        ON | {"screen": "o", "timeout_ms": 1000},
+        ON | {"pattern": "secret", "offset": 0, "max_output_bytes": 1024, "timeout_ms": PATIENCE_MS},
+        ON | {"pattern": "secret", "offset": 0, "timeout_ms": PATIENCE_MS},
+        ON | {"screen": "o", "timeout_ms": PATIENCE_MS},
     ],
     "pty_screen": [ON, ON | {"scrollback_lines": 1000}],
     "pty_send_keys": [ON | {"keys": ["Enter"], "screen": True}],

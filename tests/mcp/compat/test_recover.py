@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from tests.conftest import NeedTool
+from tests.contract.test_logs import events, eventually
 from tests.mcp.compat.conftest import Client, Connect
 from tests.survival.tmux_node import Node
 
@@ -99,6 +100,31 @@ async def test_row49_c12_a_session_is_recovered_after_a_crash_and_after_a_normal
     listed = await client.json("pty_list", owner="me")
     assert [one["recovered_at"] for one in listed] == [found["recovered_at"]]
     await client.text("pty_close", session_id=found["session_id"], owner="me")
+
+
+async def test_row69_a_recovered_session_goes_on_in_its_log(
+    client: Client, lost: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    logs = str(tmp_path / "logs")
+    made = await trio.to_thread.run_sync(lambda: lost("a", "b", workspace="w", log_dir=logs))
+    session = made["a"]["session_id"]
+    directory = tmp_path / "logs" / session
+    found = await client.json("pty_recover", name="a", owner="me")
+    await client.text("pty_write", session_id=session, owner="me", data="said later\n")
+    await eventually(lambda: "said later" in (directory / "transcript.log").read_text())
+    await client.text("pty_close", session_id=session, owner="me")
+    await eventually(lambda: events(directory)[-1]["event"] == "close")
+    noted = {one["event"]: one for one in events(directory)}
+    # One log, from before and after.
+    assert {"spawn", "recover", "write", "close"} <= set(noted)
+    assert [one["event"] for one in events(directory)].count("spawn") == 1
+    recovered = noted["recover"]
+    assert (recovered["session_id"], recovered["name"], recovered["owner"]) == (session, "a", "me")
+    assert recovered["recovery_group_key"] == found["recovery_group_key"]
+    assert recovered["recovery_group_session_ids"] == sorted(one["session_id"] for one in made.values())
+    other = tmp_path / "logs" / made["b"]["session_id"]
+    await eventually(lambda: "recover" in [one["event"] for one in events(other)])
+    await client.text("pty_close", session_id=made["b"]["session_id"], owner="me")
 
 
 async def test_row50_a_workspace_is_recovered_as_a_whole_or_not_at_all(
