@@ -126,6 +126,8 @@ class Follower(threading.Thread):
         while True:
             before = self.offset
             for frame in buffer.feed(data):
+                if isinstance(frame, frames.Ping):
+                    sock.sendall(frames.encode(frames.Pong(token=frame.token)))
                 self._take(frame)
             if self.offset != before:
                 if first:

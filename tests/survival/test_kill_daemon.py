@@ -3,11 +3,15 @@
 import os
 import random
 import signal
+import socket
 import time
 
+import msgspec
 import pytest
 from tests.survival.follower import Follower
 from tests.survival.harness import PATIENCE_SECONDS, Node, generate
+
+from ptybridge.api import attach as api
 
 CYCLES = int(os.environ.get("PTYBRIDGE_TEST_KILLS", "300"))
 # Every so many kills the next daemon gets the time to serve.
@@ -73,6 +77,12 @@ def test_r15_viewers_are_waited_for_until_they_are_back_however_many_daemons_die
     follower.stop()
     node.kill()
     for number in range(2):
+        # Somebody gave up waiting: what they have asked for is carried out by the next daemon, for nobody.
+        asked = {"session_id": session, "mode": "viewer", "offset": follower.offset, "rows": 30, "cols": 120}
+        with socket.socket(socket.AF_UNIX) as ghost:
+            ghost.connect(node.socket)
+            ghost.sendall(msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": api.ATTACH.name, "params": asked}))
+            ghost.sendall(b"\n")
         node.fork()
         # The daemon writes down what the session is, while nobody is back yet.
         node.call("session.update", session_id=session, name=f"number-{number}")

@@ -30,8 +30,8 @@ class Returning:
         self.expected = viewers
 
     def came(self) -> None:
-        """One more viewer is there; from now on it holds the output itself."""
-        self.expected = max(0, self.expected - 1)
+        """One of them is back; from now on it holds the output itself."""
+        self.expected -= 1
         if self.expected == 0:
             self._over.set()
 

@@ -353,7 +353,6 @@ class Session:
     def attach(self, attachment: Attachment) -> None:
         """Put a client on the session."""
         self.attachments.add(attachment)
-        self.returning.came()
         self._viewers_changed()
         self.apply_policy()
         self._events.publish(
@@ -363,6 +362,19 @@ class Session:
             client_id=attachment.client_id,
             mode=attachment.mode,
         )
+
+    def heard_from(self, attachment: Attachment) -> None:
+        """Note that a client is really there.
+
+        What was waiting in the listener's queue when a daemon died may have been given up by its client since: such
+        an attachment must not pass for a viewer that has come back.
+        """
+        if not attachment.heard:
+            attachment.heard = True
+            if self.returning.expected:
+                self.returning.came()
+                self._viewers_changed()
+                self.log.floor_moved()
 
     def detach(self, attachment: Attachment, reason: str) -> None:
         """Take a client off; the size is recomputed for those who stay."""

@@ -73,6 +73,8 @@ class Attachment:
         # Until the client has shown that it is past the history, replies to queries in it are not let through.
         self.replies_from = 0
         self.rendered = False
+        # Whether it has said anything yet: see `Session.heard_from`.
+        self.heard = False
 
 
 class Attachments:

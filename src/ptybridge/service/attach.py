@@ -110,6 +110,9 @@ class _Attached:
                 )
             )
             await self._tell_holder()
+            if session.returning.expected:
+                # It may be one of them, and have nothing to say by itself while the program waits.
+                await self.channel.send(frames.encode(frames.Ping()))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until_leaving, nursery.cancel_scope)
                 nursery.start_soon(self._receive, nursery.cancel_scope)
@@ -308,6 +311,7 @@ class _Attached:
                 await self._tell_error(exc)
                 self._end("protocol_error", exc.message)
                 break
+            self.session.heard_from(self.attachment)
             for frame in taken:
                 try:
                     await self._take(frame)
