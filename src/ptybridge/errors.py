@@ -387,6 +387,14 @@ class FileTooLarge(FileFailed):
     http_status = 413
 
 
+class BadArchive(FileFailed):
+    """This is no archive of a known kind, or it is damaged; nothing was extracted."""
+
+
+class UnsafeArchive(FileFailed):
+    """The archive holds what would lead out of the directory or is no file; nothing was extracted."""
+
+
 class ChecksumMismatch(FileFailed):
     """What arrived is not what was sent; it was thrown away."""
 

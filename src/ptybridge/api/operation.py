@@ -106,11 +106,12 @@ def declare_stream(
     events: tuple[type[msgspec.Struct], ...],
     scope: str,
     since: str,
+    effect: Effect = Effect.READS,
     errors: tuple[type[PtybridgeError], ...] = (),
     http: str | None = None,
 ) -> Operation[P, R]:
     """Declare an operation that answers `opened` and then sends events until it ends."""
-    return Operation(name, "stream", params, opened, scope, Effect.READS, errors, since, http, None, events)
+    return Operation(name, "stream", params, opened, scope, effect, errors, since, http, None, events)
 
 
 def declare_channel(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ptybridge.api import (
     approval,
+    archive,
     attach,
     command,
     event,
@@ -36,6 +37,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     exec,
     file,
     transfer,
+    archive,
     lease,
     policy,
     secret,

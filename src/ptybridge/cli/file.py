@@ -11,6 +11,7 @@ from ptybridge.api import file
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
+from ptybridge.cli.archiving import archive_command, extract_command
 from ptybridge.cli.command import Group, command
 from ptybridge.errors import InvalidParams
 from ptybridge.text import printable
@@ -299,5 +300,7 @@ for _each in (
     mkdir_command,
     info_command,
     find_command,
+    archive_command,
+    extract_command,
 ):
     file_command.add_command(_each)

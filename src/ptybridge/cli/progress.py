@@ -38,6 +38,16 @@ class Progress:
         sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
 
+    def count(self, done: int, at: str) -> None:
+        """Take note of bytes done, of nobody knows how many, and of what it is at."""
+        if not self._shown:
+            return
+        self._first = 0
+        rate = done / max(time.monotonic() - self._began, 0.001)
+        where = output.cut(printable(at), 40)
+        sys.stderr.write(f"\r\x1b[K{self._name}  {output.size(done)}  {output.size(rate)}/s  {where}")
+        sys.stderr.flush()
+
     def end(self) -> None:
         """Leave the line for what comes next."""
         if self._shown and self._first is not None:

@@ -42,6 +42,7 @@ from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
 from ptybridge.service.admission import Admissions
 from ptybridge.service.approval import ApprovalService
+from ptybridge.service.archive import ArchiveService
 from ptybridge.service.attach import AttachService
 from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
@@ -159,6 +160,7 @@ class Daemon:
             ExecService(self.sessions, guard),
             FileService(places, threads),
             TransferService(places, threads),
+            ArchiveService(places, threads),
             self.node,
             web,
         ]

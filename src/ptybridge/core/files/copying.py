@@ -44,15 +44,15 @@ def copy(source: Place, target: Place, *, overwrite: bool, recursive: bool, chec
             raise IsADirectory(f"{source.path} is a directory", hint="give `recursive`", path=source.path)
         _refuse_inside(found, source, target)
         trees.check_tree(source, check)
-    _check_replaced(target, found, overwrite)
+    check_replaced(target, found, overwrite)
     temporary = Place(target.dir_fd, temporary_name(target.name), target.path, target.rules)
     try:
         count = _copy_entry(source, temporary, found, check, 1)
         with failing(target.path):
-            _rename(temporary, target, overwrite)
+            rename(temporary, target, overwrite)
             sync_directory(target)
     except BaseException:
-        _discard(temporary)
+        discard(temporary)
         raise
     return count
 
@@ -67,11 +67,11 @@ def move(source: Place, target: Place, *, overwrite: bool, check: Checked) -> No
         # In another place what is kept from the caller could be read.
         trees.check_tree(source, check)
     if not _same(found, target):
-        _check_replaced(target, found, overwrite)
+        check_replaced(target, found, overwrite)
     try:
         with failing(target.path):
             try:
-                _rename(source, target, overwrite)
+                rename(source, target, overwrite)
             except OSError as exc:
                 if exc.errno == errno.ENOENT:
                     raise FileNotFound(f"there is no {source.path}", path=source.path) from exc
@@ -86,7 +86,8 @@ def move(source: Place, target: Place, *, overwrite: bool, check: Checked) -> No
         raise translated(exc, source.path) from exc
 
 
-def _rename(source: Place, target: Place, overwrite: bool) -> None:
+def rename(source: Place, target: Place, overwrite: bool) -> None:
+    """Give an entry its final name."""
     if overwrite:
         os.rename(source.name, target.name, src_dir_fd=source.dir_fd, dst_dir_fd=target.dir_fd)
     else:
@@ -196,7 +197,7 @@ def _copy_range(source: int, target: int, begin: int, end: int, check: Checked) 
     return begin
 
 
-def _check_replaced(target: Place, source: os.stat_result, overwrite: bool) -> None:
+def check_replaced(target: Place, source: os.stat_result, overwrite: bool) -> None:
     """Raise why `target` cannot be replaced by what `source` is."""
     there = target.stat_or_none()
     if there is None:
@@ -243,7 +244,8 @@ def _refuse_inside(found: os.stat_result, source: Place, target: Place) -> None:
             os.close(fd)
 
 
-def _discard(temporary: Place) -> None:
+def discard(temporary: Place) -> None:
+    """Throw away what was not completed."""
     try:
         trees.delete(
             Place(temporary.dir_fd, temporary.name, temporary.path, None), recursive=True, missing_ok=True, check=_never

@@ -162,7 +162,7 @@ def dress(fd: int, before: os.stat_result | None, place: Place, mode: int | None
         _copy_attributes(place, fd)
         os.fchmod(fd, stat.S_IMODE(before.st_mode) if mode is None else mode)
     else:
-        os.fchmod(fd, 0o666 & ~_umask() if mode is None else mode)
+        os.fchmod(fd, 0o666 & ~umask() if mode is None else mode)
 
 
 def sync_directory(place: Place) -> None:
@@ -209,7 +209,7 @@ def _copy_attributes(place: Place, fd: int) -> None:
         os.close(old)
 
 
-def _umask() -> int:
+def umask() -> int:
     """Return the mask for new files; umask(2) can only be asked by setting it, /proc asks without."""
     with open("/proc/self/status", "rb") as status:
         for line in status:

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from ptybridge.api import approval as api_approval
+from ptybridge.api import archive as api_archive
 from ptybridge.api import attach as api_attach
 from ptybridge.api import command as api_command
 from ptybridge.api import event as api_event
@@ -639,6 +640,68 @@ class AsyncFileMethods:
                 max_depth=max_depth,
                 hidden=hidden,
                 ignore=ignore,
+            ),
+        )
+
+    def archive(
+        self,
+        sources: builtins.list[str],
+        destination: str,
+        *,
+        cwd: str | None = None,
+        format: Literal["zip", "tar", "tar.gz", "tar.zst"] | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+    ) -> AsyncEvents[api_archive.FileWork]:
+        """Put files and trees into an archive at exactly `destination`; it has its name when it is complete.
+
+        Each source is in it under its own name, with permissions and times. Links are kept as links; devices,
+        FIFOs and sockets are left out, and counted. Without `format` the name of `destination` tells it.
+        Cancelling the stream leaves nothing behind.
+        """
+        return self._link.stream(
+            api_archive.ARCHIVE,
+            api_archive.Archive(
+                sources=sources,
+                destination=destination,
+                cwd=cwd,
+                format=format,
+                overwrite=overwrite,
+                create_parents=create_parents,
+            ),
+        )
+
+    def extract(
+        self,
+        source: str,
+        destination: str,
+        *,
+        cwd: str | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+        max_bytes: int = 68719476736,
+        max_entries: int = 1000000,
+        max_ratio: int = 200,
+    ) -> AsyncEvents[api_archive.FileWork]:
+        """Extract an archive to exactly `destination`, a directory that appears when everything is in it.
+
+        zip, tar, tar.gz, tar.zst, tar.bz2 and tar.xz are known by their content. An archive is refused whole when
+        a name or a link leads out of the directory, when a name comes twice, and when it holds devices; set-user-
+        ID bits and owners are not taken over. More than `max_bytes` or `max_entries`, or more than `max_ratio`
+        times the archive's own size (from 64 MiB on), is refused as well. `overwrite` replaces an empty
+        directory. Cancelling the stream leaves nothing behind.
+        """
+        return self._link.stream(
+            api_archive.EXTRACT,
+            api_archive.Extract(
+                source=source,
+                destination=destination,
+                cwd=cwd,
+                overwrite=overwrite,
+                create_parents=create_parents,
+                max_bytes=max_bytes,
+                max_entries=max_entries,
+                max_ratio=max_ratio,
             ),
         )
 
