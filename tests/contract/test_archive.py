@@ -79,21 +79,20 @@ def picture(top: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", FORMATS, ids=str)
-async def test_a_tree_comes_out_as_it_went_in(connect: Any, place: Path, kind: str) -> None:
-    client = await connect()
+@pytest.mark.parametrize("form", FORMATS)
+async def test_a_tree_comes_out_as_it_went_in(client: Client, place: Path, form: str) -> None:
     top = tree(place)
     os.mkfifo(top / "fifo")
-    made = await run(client, archive.ARCHIVE, sources=["app"], destination=f"a.{kind}", cwd=str(place))
-    assert (made.path, made.format, made.size) == (str(place / f"a.{kind}"), kind, (place / f"a.{kind}").stat().st_size)
+    made = await run(client, archive.ARCHIVE, sources=["app"], destination=f"a.{form}", cwd=str(place))
+    assert (made.path, made.format, made.size) == (str(place / f"a.{form}"), form, (place / f"a.{form}").stat().st_size)
     assert (made.files, made.directories, made.links, made.skipped) == (3, 4, 1, 1)
     assert made.bytes == 256 * 5000 + 10
     (top / "fifo").unlink()
-    done = await run(client, archive.EXTRACT, source=f"a.{kind}", destination="out", cwd=str(place))
+    done = await run(client, archive.EXTRACT, source=f"a.{form}", destination="out", cwd=str(place))
     assert (done.path, done.entries, done.bytes) == (str(place / "out"), 8, 256 * 5000 + 10)
     assert picture(place / "out" / "app") == picture(top)
     assert (place / "out" / "app" / "run").stat().st_mtime == 1_600_000_000
-    assert sorted(os.listdir(place)) == [f"a.{kind}", "app", "out"]
+    assert sorted(os.listdir(place)) == [f"a.{form}", "app", "out"]
 
 
 async def test_what_is_there_is_not_replaced_unasked(client: Client, place: Path) -> None:
@@ -178,8 +177,7 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("what", sorted(HOSTILE))
-async def test_s30_archives_that_lead_out_are_refused_whole(connect: Any, place: Path, what: str) -> None:
-    client = await connect()
+async def test_s30_archives_that_lead_out_are_refused_whole(client: Client, place: Path, what: str) -> None:
     (place / "outside").write_text("untouched")
     HOSTILE[what](place / "a")
     with pytest.raises(UnsafeArchive):
@@ -219,17 +217,16 @@ async def test_s30_bombs_are_refused(client: Client, place: Path) -> None:
         await run(client, archive.EXTRACT, source=str(place / "many.zip"), destination=str(place / "m"), max_entries=2)
 
 
-@pytest.mark.parametrize("kind", FORMATS, ids=str)
-async def test_what_is_cut_off_or_damaged_is_refused(connect: Any, place: Path, kind: str) -> None:
-    client = await connect()
+@pytest.mark.parametrize("form", FORMATS)
+async def test_what_is_cut_off_or_damaged_is_refused(client: Client, place: Path, form: str) -> None:
     (place / "f").write_bytes(os.urandom(300_000))
-    await run(client, archive.ARCHIVE, sources=[str(place / "f")], destination=str(place / "a"), format=kind)
+    await run(client, archive.ARCHIVE, sources=[str(place / "f")], destination=str(place / "a"), format=form)
     whole = (place / "a").read_bytes()
-    for size in (0, 1, 100, 512, 1000, 200_000, len(whole) - 10_000 if kind == "tar" else len(whole) - 1):
+    for size in (0, 1, 100, 512, 1000, 200_000, len(whole) - 10_000 if form == "tar" else len(whole) - 1):
         (place / "cut").write_bytes(whole[:size])
         with pytest.raises(BadArchive):
             await run(client, archive.EXTRACT, source=str(place / "cut"), destination=str(place / "out"))
-    if kind != "tar":
+    if form != "tar":
         (place / "cut").write_bytes(whole[:150_000] + bytes([whole[150_000] ^ 1]) + whole[150_001:])
         with pytest.raises(BadArchive):
             await run(client, archive.EXTRACT, source=str(place / "cut"), destination=str(place / "out"))
