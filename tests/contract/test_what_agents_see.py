@@ -21,6 +21,7 @@ from tests.contract.shells import home_of, open_shell, run
 from tests.contract.test_secrets import agent
 
 from ptybridge.api import (
+    archive,
     attach,
     command,
     event,
@@ -231,6 +232,17 @@ async def file_pages(stage: Stage) -> list[Any]:
     ]
 
 
+async def archived(stage: Stage) -> list[Any]:
+    params = {"sources": [f"named {VALUE}"], "destination": f"{VALUE}.zip", "cwd": str(stage.home), "overwrite": True}
+    return await stage.collected(archive.ARCHIVE, lambda _: False, **params)
+
+
+async def extracted(stage: Stage) -> list[Any]:
+    await archived(stage)
+    params = {"source": f"{VALUE}.zip", "destination": f"{stage.client.caller.profile} {VALUE}"}
+    return await stage.collected(archive.EXTRACT, lambda _: False, cwd=str(stage.home), **params)
+
+
 async def created(stage: Stage) -> Any:
     return await stage.client.call(session.CREATE, command=["sh", "-c", f": {VALUE}"], owner="o", name=None)
 
@@ -275,6 +287,8 @@ LOOKS: Final[dict[Any, Look]] = {
     file.LIST: of_files(file.LIST, path="."),
     file.READ: file_pages,
     file.INFO: of_files(file.INFO, path=f"named {VALUE}"),
+    archive.ARCHIVE: archived,
+    archive.EXTRACT: extracted,
     file.SEARCH: of_files(file.SEARCH, path=".", pattern="correct", context_lines=1),
 }
 # Frames of raw bytes, in which nothing is looked for.
