@@ -27,6 +27,9 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_REQUIRE_VIRTUALENV := 1
 
+# Most tests wait for programs most of the time, so a second one runs meanwhile; 0 runs them in this process (for pdb).
+TEST_JOBS := 2
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-all lint format bench soak docs pages screenshots build clean
@@ -38,7 +41,7 @@ run: $(RUN_STAMP) ## Start the daemon in the foreground with a first session of 
 	@exec $(BIN)/ptybridge serve --with-shell --web $(RUN_ARGS)
 
 test: $(DEV_STAMP) $(PAGES) ## Run all tests (TEST_ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -m "not soak" $(TEST_ARGS)
+	@$(BIN)/python -m pytest -m "not soak" -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)
 
 soak: $(DEV_STAMP) $(PAGES) ## Run the tests that take too long for CI
 	@$(BIN)/python -m pytest -m soak --timeout 0 -o faulthandler_timeout=0 $(TEST_ARGS)

@@ -1,5 +1,6 @@
 """A daemon that is stopped after the test, and the official clients, each in an environment of its own."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -27,6 +28,14 @@ def daemon(isolated_environment: None) -> Iterator[None]:
 
 def installed(directory: Path, what: str, make: Callable[[], None]) -> Path:
     """Make an environment once; without it the test is skipped, or fails where CI promised it."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Tests in other processes may want it, too.
+    with open(directory.with_name(f"{directory.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _installed(directory, what, make)
+
+
+def _installed(directory: Path, what: str, make: Callable[[], None]) -> Path:
     stamp = directory / "installed"
     if stamp.exists() and stamp.read_text() == what:
         return directory
