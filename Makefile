@@ -17,7 +17,7 @@ PAGES := src/ptybridge/web/static/manifest.json
 
 # flake8-async reads no configuration file. Long-lived objects are started with `nursery.start(thing.run)`.
 # It judges each file alone and takes 0.2 s for it, so only files that are newer than its last success are read.
-FLAKE8_ASYNC := --startable-in-context-manager run,_supervise
+FLAKE8_ASYNC := --startable-in-context-manager run,_run,_supervise
 ASYNC_STAMP := $(VENV)/.ptybridge-async
 # Both clients of the SDK have the same signatures, and in the blocking one only a parameter can bound a wait.
 FLAKE8_ASYNC_SDK := $(FLAKE8_ASYNC) --anyio --disable ASYNC109,ASYNC9

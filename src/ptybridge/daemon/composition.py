@@ -166,11 +166,13 @@ class Daemon:
         ]
         admissions = Admissions(self.policy, registry, self.sessions)
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)
-        self._mcp = McpFront(endpoint)
-        mcp.speak = self._mcp.speak
         authority = Authority(self.keyring, config.web, gone=self.sessions.presence.gone)
+        self._mcp = McpFront(endpoint, lambda caller: authority.hold(caller, connection=True))
+        mcp.speak = self._mcp.speak
         web_sockets = [socket.socket(fileno=fd) for fd in web_fds]
-        self.web = web.front = WebFront(Web(config, registry, endpoint, authority), web_sockets)
+        self.web = web.front = WebFront(
+            Web(config, registry, endpoint, authority, {"/mcp": self._mcp.http}), web_sockets
+        )
         self._warmup = Warmup(
             [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
         )
@@ -197,6 +199,7 @@ class Daemon:
                 await self.tmux.restore_own()
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
+                await front_ends.start(self._mcp.run)
                 await front_ends.start(self.web.run)
                 await ready()
                 await outer.start(self._warmup.run)
@@ -260,11 +263,13 @@ class Daemon:
                     await self.sessions.close(session, 0)
             if self.link is not None:
                 self.link.stop_keeper()
+            self._mcp.close()
             await self.web.close(for_good=self._outcome is Outcome.STOPPED)
             with trio.move_on_after(0.5):
                 await self.server.drain()
         else:
             await self.sessions.leave()
+            self._mcp.close()
             await self.web.close(for_good=False)
         await self.sessions.logs.end(LOG_SECONDS)
 

@@ -1,9 +1,10 @@
 """One MCP client, served by the SDK's low-level server: tools, resources and their subscriptions.
 
-How it works: plain tool calls are answered by `lane`, which takes them from the lines before the SDK sees them. The
-SDK reads and writes all other messages through `streams`, gives every request a task of its own and cancels it when
-the client says so or is gone; the operation behind it is cancelled with it. Failures become results with `isError` and
-a text for the model, because a model sees results, and a client may show a protocol error to nobody.
+How it works: plain tool calls are answered by `lane`, which takes them from the lines before the SDK sees them; over
+HTTP there are no lines, and the SDK does everything. The SDK reads and writes all other messages through `streams`,
+gives every request a task of its own and cancels it when the client says so or is gone; the operation behind it is
+cancelled with it. Failures become results with `isError` and a text for the model, because a model sees results, and a
+client may show a protocol error to nobody.
 Protocol versions up to 2025-11-25 begin with `initialize` and subscribe with `resources/subscribe`; from 2026-07-28 on
 there is neither, and `subscriptions/listen` carries what subscriptions tell.
 """
@@ -31,6 +32,7 @@ from ptybridge.api.endpoint import Channel, Endpoint
 from ptybridge.errors import InternalError, NotFound, PtybridgeError
 from ptybridge.mcp.catalog import all_tools
 from ptybridge.mcp.connection import Connection
+from ptybridge.mcp.http_session import HttpSession
 from ptybridge.mcp.instructions import instructions
 from ptybridge.mcp.lane import Lane, result_of
 from ptybridge.mcp.resources import TEMPLATES, Resources, uri_of
@@ -55,12 +57,15 @@ async def serve(endpoint: Endpoint, caller: Caller, params: api.Open, channel: C
     async with trio.open_nursery() as nursery:
         await nursery.start(client.resources.run)
         server = client.server()
-        client.lane = Lane(nursery, channel, client.answer)
-        await server.run(
-            Incoming(channel, MAX_LINE_BYTES, client.lane.take),
-            Outgoing(channel),
-            server.create_initialization_options(NotificationOptions(resources_changed=True)),
-        )
+        if isinstance(channel, HttpSession):
+            await channel.carry(server)
+        else:
+            client.lane = Lane(nursery, channel, client.answer)
+            await server.run(
+                Incoming(channel, MAX_LINE_BYTES, client.lane.take),
+                Outgoing(channel),
+                server.create_initialization_options(NotificationOptions(resources_changed=True)),
+            )
         nursery.cancel_scope.cancel()
 
 

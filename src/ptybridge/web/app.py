@@ -1,7 +1,7 @@
 """The application: everything between Hypercorn and an operation, from the outside in.
 
-Entrance (proxies, base path, access log) → Gate (who is it, may it be here) → terminals' WebSockets → the API (every
-operation) → the Quart app (health, login, pages).
+Entrance (proxies, base path, access log) → Gate (who is it, may it be here) → MCP → terminals' WebSockets → the API
+(every operation) → the Quart app (health, login, pages).
 """
 
 import logging
@@ -17,7 +17,7 @@ from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
 from ptybridge.web.api import Api
 from ptybridge.web.content import Content
-from ptybridge.web.context import Asgi, Web, caller
+from ptybridge.web.context import Asgi, Receive, Scope, Send, Web, caller
 from ptybridge.web.documents import add_documents
 from ptybridge.web.entrance import Entrance
 from ptybridge.web.gate import Gate
@@ -45,7 +45,17 @@ def create(web: Web) -> Asgi:
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
-    return Entrance(web.config.web, Gate(web, Terminals(web, api)))
+    return Entrance(web.config.web, Gate(web, _mounted(web, Terminals(web, api))))
+
+
+def _mounted(web: Web, inner: Asgi) -> Asgi:
+    """Lead requests at a mount's path to it, all others to `inner`."""
+
+    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+        mount = web.mounts.get(scope["path"].rstrip("/")) if scope["type"] == "http" else None
+        await (inner if mount is None else mount)(scope, receive, send)
+
+    return choose
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:

@@ -1,7 +1,7 @@
 """What every part of the web front gets: one `Web`, and the caller of the request being answered."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ptybridge.api.endpoint import Endpoint
@@ -23,12 +23,16 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Web:
-    """What the parts of the web front share. `auth` is None until there is somebody to ask: then nobody gets in."""
+    """What the parts of the web front share. `auth` is None until there is somebody to ask: then nobody gets in.
+
+    `mounts` are other front ends behind the same gate, by their paths.
+    """
 
     config: Config
     registry: Registry
     endpoint: Endpoint
     auth: "Authority | None" = None
+    mounts: Mapping[str, Asgi] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
