@@ -4,7 +4,7 @@ Pure data, no behaviour beyond validation. On the wire durations and timestamps 
 (`_ms`), counts of bytes end in `_bytes`, offsets are absolute positions in a session's transcript.
 """
 
-from typing import Annotated, Literal, dataclass_transform
+from typing import Annotated, Final, Literal, dataclass_transform
 
 import msgspec
 
@@ -19,7 +19,9 @@ Access = Literal["read-only", "read-write", "control", "admin"]
 Overflow = Literal["drain", "pause"]
 SizePolicy = Literal["latest", "smallest", "largest", "manual"]
 Mode = Literal["writer", "viewer"]
-Level = Literal["read", "full", "admin"]
+Level = Literal["read", "write", "full", "admin"]
+# Stands in a grant for the session that this daemon shares, whichever that is at the moment; no id looks like it.
+SHARED: Final = "@shared"
 
 # A terminal of 0 columns breaks programs (division by zero in less, vim); beyond ~10,000 no emulator follows.
 Cols = Annotated[int, msgspec.Meta(ge=1, le=10_000)]

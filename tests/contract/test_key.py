@@ -136,4 +136,6 @@ def test_a_key_for_some_sessions_does_nothing_beside_them() -> None:
         with pytest.raises(Denied):
             authority.require_visible(caller, name, object())
     for name in authority.WITHOUT_SESSION:
-        assert OPERATIONS[name].effect is Effect.READS or name == "rpc.cancel"
+        # Joining needs a scope that only an invitation adds.
+        assert OPERATIONS[name].effect is Effect.READS or name in {"rpc.cancel", "share.join"}
+    assert not key.JOIN & key.WRITE

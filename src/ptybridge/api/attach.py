@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ptybridge.api.operation import ClientId, Params, Result, SessionId, declare_channel, declare_stream
-from ptybridge.errors import Denied, SessionNotFound
+from ptybridge.errors import Denied, LimitReached, SessionNotFound
 from ptybridge.model import Cols, Encoding, ExitReason, Mode, Offset, Rows, SizePolicy, Stream
 
 
@@ -109,7 +109,7 @@ FOLLOW: Final = declare_stream(
     scope="session:read",
     since="0.1",
     events=(OutputEvent, GapEvent, ResizedEvent, ExitedEvent, OutputClosedEvent),
-    errors=(SessionNotFound,),
+    errors=(SessionNotFound, LimitReached),
     http="GET /v1/sessions/{session_id}/events",
 )
 ATTACH: Final = declare_channel(
@@ -118,6 +118,6 @@ ATTACH: Final = declare_channel(
     AttachedResult,
     scope="session:read",
     since="0.1",
-    errors=(SessionNotFound, Denied),
+    errors=(SessionNotFound, LimitReached, Denied),
     http="GET /v1/sessions/{session_id}/attach",
 )

@@ -16,15 +16,20 @@ WhichKey = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description=
 READ: Final = frozenset(
     {
         "session:read", "command:read", "event:read", "lease:read", "node:read",
-        "approval:read", "policy:read", "secret:read", "web:read",
+        "approval:read", "policy:read", "secret:read", "web:read", "share:read",
     }
 )  # fmt: skip
-FULL: Final = READ | {
-    "session:write", "session:create", "session:control", "session:admin", "command:write", "exec:create",
+WRITE: Final = READ | {"session:write"}
+# What an invitation to the shared session lets do beside its level.
+JOIN: Final = frozenset({"share:create"})
+FULL: Final = WRITE | JOIN | {
+    "session:create", "session:control", "session:admin", "command:write", "exec:create",
     "file:read", "file:write", "lease:write", "mcp:write", "policy:write", "approval:control", "secret:write",
 }  # fmt: skip
-ADMIN_ONLY: Final = frozenset({"node:admin", "key:read", "key:admin", "secret:admin", "web:admin"})
-SCOPES: Final[dict[Level, frozenset[str]]] = {"read": READ, "full": FULL, "admin": frozenset({"*"})}
+ADMIN_ONLY: Final = frozenset({"node:admin", "key:read", "key:admin", "secret:admin", "web:admin", "share:admin"})
+SCOPES: Final[dict[Level, frozenset[str]]] = {
+    "read": READ, "write": WRITE, "full": FULL, "admin": frozenset({"*"}),
+}  # fmt: skip
 
 
 class KeyInfo(Result):
@@ -45,9 +50,10 @@ class KeyInfo(Result):
 class CreateKey(Params):
     """Make a key for a script or another person; its value is in the answer, once, and cannot be asked for again.
 
-    `level`: "read" sees sessions; "full" (default) also makes and controls them, and reads and writes files within
-    the roots; "admin" may do what the user may, keys and the daemon itself included. With `session_ids` it sees and
-    does nothing but these sessions. `expires_in_ms`: by default it is good until it is revoked.
+    `level`: "read" sees sessions; "write" also types into them; "full" (default) also makes and controls them, and
+    reads and writes files within the roots; "admin" may do what the user may, keys and the daemon itself included.
+    With `session_ids` it sees and does nothing but these sessions. `expires_in_ms`: by default it is good until it is
+    revoked.
     """
 
     name: KeyName

@@ -20,6 +20,7 @@ from ptybridge.api import (
     recovery,
     secret,
     session,
+    share,
     terminal,
     transfer,
     web,
@@ -47,6 +48,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     mcp,
     node,
     web,
+    share,
 )
 
 

@@ -43,6 +43,7 @@ POLICY_ERRORS = (Denied, ConfirmationRequired, ConfirmationRejected)
 # Below 64 KiB a ring holds less than one read of a pipe; above 1 GiB a session could exhaust the machine alone.
 OutputBytes = Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 30)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1 << 40, description="bytes per second")]
+MaxClients = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Tags = Annotated[list[Label], msgspec.Meta(max_length=64)]
 
@@ -81,7 +82,7 @@ class SessionInfo(Result):
     """Everything about a session. Times are milliseconds since the epoch, offsets positions in its transcript.
 
     `shell_integration` tells what a shell with marks is at; `current_cwd` is its directory now, `cwd` where it started.
-    `log_dir` is where this session's log lies.
+    `log_dir` is where this session's log lies. `shared`: it is the one that `share.join` leads to.
     """
 
     session_id: str
@@ -131,12 +132,16 @@ class SessionInfo(Result):
     recovered_at_ms: int | None = None
     lease: LeaseInfo | None = None
     log_dir: str | None = None
+    unattended_timeout_ms: int | None = None
+    max_clients: int | None = None
+    shared: bool = False
 
 
 class Create(Params):
     """Start a program as a session.
 
-    `command`: a string runs as `$SHELL -c`, a list as it is, without one the user's shell starts.
+    `command`: a string runs as `$SHELL -c`, a list as it is, without one the user's shell starts, or, over the web,
+    what `serve -c` has named.
     `env`: variables set by name over the daemon's clean base; null unsets one.
     `caller_env`: the caller's own environment, below `env`; what must not be inherited (LD_* and such) is left out.
     `overflow`: "pause" stops the child while a live reader lags, "drain" (default) lets it run on. Live are
@@ -147,6 +152,8 @@ class Create(Params):
     `log_dir`: an absolute path; below it the session's log gets a directory named after the session. "" for no log,
     null for what the daemon is configured to do.
     `keep_ms`: how long the exited session is kept after its last use; null: as long as the daemon keeps exited ones.
+    `unattended_timeout_ms`: it ends when for so long nobody was attached to it, followed, read or wrote it, whatever
+    it prints. `max_clients`: no more than these may be attached or follow at once, its creator apart.
     `workspace`: sessions of one workspace and owner belong together: their leases to one client, and those in
     tmux share a tmux session and are recovered together.
     """
@@ -177,6 +184,8 @@ class Create(Params):
     workspace: Label | None = None
     log_dir: AbsolutePath | None = None
     confirm_token: ConfirmToken | None = None
+    unattended_timeout_ms: Milliseconds | None = None
+    max_clients: MaxClients | None = None
 
 
 class List(Params):
@@ -254,6 +263,8 @@ class Update(Params):
     input_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     output_bytes_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
     keep_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    unattended_timeout_ms: Milliseconds | msgspec.UnsetType | None = msgspec.UNSET
+    max_clients: MaxClients | msgspec.UnsetType | None = msgspec.UNSET
     client_id: ClientId | None = None
     workspace: Label | msgspec.UnsetType | None = msgspec.UNSET
 

@@ -52,9 +52,14 @@ class Write(Params):
 
 
 class Written(Result):
-    """How many bytes were accepted."""
+    """How many bytes were accepted.
+
+    `queue_position`: how many pieces of input, anybody's, wait before this one because the program does not read; they
+    are given to it in the order in which they were accepted. 0: it is the next, or has it already.
+    """
 
     accepted_bytes: int
+    queue_position: int = 0
 
 
 class SendKeys(Params):

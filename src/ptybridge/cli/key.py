@@ -1,6 +1,5 @@
 """`key`: keys for scripts and other people, and the logins of browsers."""
 
-import re
 import sys
 
 import click
@@ -9,21 +8,11 @@ from ptybridge.api.key import CREATE, LIST, REVOKE, CreateKey, KeyInfo, ListKeys
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import Group, command
+from ptybridge.cli.durations import duration
 from ptybridge.cli.targets import find_id
 from ptybridge.errors import KeyNotFound
 
-_UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_LEVEL_STYLES = {"read": "green", "full": "", "admin": "yellow"}
-
-
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Turn "90s", "12h" or "30d" into milliseconds."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", value)
-    if not found:
-        raise click.BadParameter("write a number and s, m, h or d, such as 30d", ctx, param)
-    return int(found[1]) * _UNITS[found[2]]
+_LEVEL_STYLES = {"read": "green", "write": "", "full": "", "admin": "yellow"}
 
 
 @command(
@@ -35,13 +24,14 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """,
 )
 @click.argument("name")
-@click.option("--level", type=click.Choice(["read", "full", "admin"]), default="full", help="What it may; full.")
-@click.option("--expires", metavar="TIME", callback=_duration, help="How long it is good: 90s, 12h, 30d; for ever.")
+@click.option("--level", type=click.Choice(list(_LEVEL_STYLES)), default="full", help="What it may; full.")
+@click.option("--expires", metavar="TIME", callback=duration, help="How long it is good: 90s, 12h, 30d; for ever.")
 @click.option("--session", "sessions", multiple=True, metavar="TARGET", help="It is for this session only; repeatable.")
 def new_command(app: App, name: str, level: str, expires: int | None, sessions: tuple[str, ...]) -> None:
     """Make a key called NAME and print its value, which is shown this once and kept nowhere.
 
-    A key of level read sees sessions, full also makes and controls them, admin may do what you may.
+    A key of level read sees sessions, write also types into them, full also makes and controls them, admin may do
+    what you may.
     """
     made = app.call(
         CREATE,

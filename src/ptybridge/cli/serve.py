@@ -10,7 +10,10 @@ import msgspec
 
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.durations import duration
 from ptybridge.errors import PtybridgeError
+
+ONCE_GRACE_MS = 5000
 
 
 @command(
@@ -18,18 +21,32 @@ from ptybridge.errors import PtybridgeError
     example="""
     ptybridge serve
     ptybridge serve --with-shell --web
+    ptybridge serve -c htop --web
+    ptybridge serve -c htop --public --read-only
     ptybridge serve -c 'htop' --socket /run/user/1000/second/daemon.sock
     """,
     exits="""
-    0 after it was stopped, 5 when another daemon serves the socket
+    0 after it was stopped (--once: the program's own), 5 when another daemon serves the socket
     """,
     json=False,
 )
-@click.option("-c", "shell_command", metavar="CMD", help="Start with a session of this shell command.")
+@click.option(
+    "-c",
+    "shell_command",
+    metavar="CMD",
+    help="Start with a session of this; --web: sessions made there run it.",
+)
 @click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
 @click.option("--web", is_flag=True, help="Serve HTTP, for browsers and scripts.")
 @click.option("--host", metavar="ADDRESS", help="Where to serve HTTP; beyond this machine only with a certificate.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Its port; the next free one when it is taken.")
+@click.option("--public", is_flag=True, help="Share one session of CMD with everybody who has the link; needs -c.")
+@click.option("--read-only", is_flag=True, help="Of --public: visitors only watch.")
+@click.option("--once", is_flag=True, help="Of --public: stop when the session ends, or the first visitor leaves.")
+@click.option("--max-clients", type=click.IntRange(1, 10_000), metavar="N", help="Of --public: visitors at a time.")
+@click.option("--grace", metavar="TIME", callback=duration, help="Of --public: it ends so long after the last left.")
+@click.option("--expires", metavar="TIME", callback=duration, help="Of --public: how long the link is good; 1d.")
+@click.option("--pipes", is_flag=True, help="Run CMD behind pipes: it reads and writes lines, or draws pages.")
 @click.option("--no-keeper", is_flag=True, help="Keep no session: all end with the daemon.")
 @click.option(
     "--service", is_flag=True, hidden=True, help="The keeper is a service of its own; used by the systemd units."
@@ -46,6 +63,13 @@ def serve_command(
     web: bool,
     host: str | None,
     port: int | None,
+    public: bool,
+    read_only: bool,
+    once: bool,
+    max_clients: int | None,
+    grace: int | None,
+    expires: int | None,
+    pipes: bool,
     no_keeper: bool,
     service: bool,
     detached: bool,
@@ -68,8 +92,15 @@ def serve_command(
     quiet = detached or daemonize or service
     if no_keeper or service:
         app.flags["daemon.keeper"] = service
-    if web or host is not None or port is not None:
+    if web or public or host is not None or port is not None:
         app.flags.update({"web.enabled": True, "web.host": host, "web.port": port})
+    if not public and (read_only or once or max_clients is not None or grace is not None or expires is not None):
+        raise click.UsageError("--read-only, --once, --max-clients, --grace and --expires go with --public")
+    if public or (web and shell_command is not None):
+        app.flags.update(_served(shell_command, public, read_only, once, max_clients, grace, expires, pipes))
+    if public:
+        # The first visitor starts it.
+        shell_command = None
     # A daemon started from within a session is not part of that session.
     os.environ.pop("PTYBRIDGE_SESSION_ID", None)
     if ready_fd is None:
@@ -95,6 +126,35 @@ def serve_command(
     except PtybridgeError as exc:
         _report(ready_fd, pipe, exc)
         raise
+
+
+def _served(
+    command: str | None,
+    public: bool,
+    read_only: bool,
+    once: bool,
+    max_clients: int | None,
+    grace: int | None,
+    expires: int | None,
+    pipes: bool,
+) -> dict[str, object]:
+    """Return the settings of what is served to the web."""
+    if command is None:
+        raise click.UsageError("--public shares the program of -c CMD")
+    if once and grace is None:
+        # Long enough to reload a page, or to come back through a bad network.
+        grace = ONCE_GRACE_MS
+    return {
+        "serve.command": command,
+        "serve.cwd": os.getcwd(),
+        "serve.backend": "pipes" if pipes else "pty",
+        "serve.public": public,
+        "serve.read_only": read_only,
+        "serve.once": once,
+        "serve.max_clients": max_clients,
+        "serve.grace_ms": grace,
+        "serve.link_ttl_ms": expires,
+    }
 
 
 def _serve(

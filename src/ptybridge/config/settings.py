@@ -158,6 +158,25 @@ class Web(Section, frozen=True):
         return self.base_path.rstrip("/")
 
 
+class Serve(Section, frozen=True):
+    """One program for everybody who comes over the web; what `ptybridge serve -c CMD` says, see docs/serving.md.
+
+    `command` runs, in `cwd`, as every session that is made over the web without a command; with `public` it is one
+    session for all. That ends `grace_ms` after the last visitor has gone; `once`: and the daemon with it.
+    """
+
+    command: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    cwd: AbsolutePath | None = None
+    backend: Literal["pty", "pipes"] = "pty"
+    public: bool = False
+    read_only: bool = False
+    once: bool = False
+    max_clients: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    grace_ms: Annotated[int, msgspec.Meta(ge=0, le=30 * 24 * 3_600_000)] = 60_000
+    # How long the link is good that is printed at the start.
+    link_ttl_ms: Annotated[int, msgspec.Meta(ge=1000, le=366 * 24 * 3_600_000)] = 24 * 3_600_000
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree."""
 
@@ -169,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     policy: Policy = Policy()
     files: Files = Files()
     web: Web = Web()
+    serve: Serve = Serve()
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +205,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 SECTIONS: Final[dict[str, type[Section]]] = {
     "paths": Paths, "daemon": Daemon, "session": Session, "attach": Attach, "files": Files, "policy": Policy,
-    "secret": Secret, "web": Web,
+    "secret": Secret, "web": Web, "serve": Serve,
 }  # fmt: skip
 # What separates their members in a variable: a colon, as in $PATH; addresses have colons of their own.
 LISTS: Final = {

@@ -41,6 +41,10 @@ def waits_for_input(session: Session) -> bool:
     return pgid is not None and bool(procinfo.is_blocked_reading_terminal(pgid, session.child.pid))
 
 
+def _over(limit: float | None, waited: float) -> bool:
+    return limit is not None and waited >= limit
+
+
 class Housekeeping:
     """Looks after the sessions of one daemon at every tick."""
 
@@ -78,7 +82,9 @@ class Housekeeping:
             if limits.max_runtime is not None and now - session.started_at >= limits.max_runtime:
                 session.ending = "timeout"
                 nursery.start_soon(self._end_quietly, session, "timeout")
-            elif limits.idle_timeout is not None and self._unused(session, now) >= limits.idle_timeout:
+            elif _over(limits.idle_timeout, self._unused(session, now)) or _over(
+                limits.unattended_timeout, session.unattended(now)
+            ):
                 session.ending = "idle"
                 nursery.start_soon(self._end_quietly, session, "idle")
         self._forget_old(nursery)

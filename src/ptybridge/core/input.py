@@ -41,6 +41,8 @@ class InputQueue:
         # When a Ctrl-C was among it, which makes shells throw away what they are just reading.
         self.interrupted_at = float("-inf")
         self.written_at = trio.current_time()
+        # How many pieces of input waited before the last one that was accepted, because the program did not read.
+        self.position = 0
         self.closed = False
         self._max_bytes = max_bytes
         self._queue: deque[memoryview | None] = deque()
@@ -126,6 +128,7 @@ class InputQueue:
         if b"\x03" in data:
             self.interrupted_at = trio.current_time()
         self.enters += b"\r" in data or b"\n" in data
+        self.position = len(self._queue)
         sent = 0 if self._queue else self.child.send_nowait(data)
         if sent < len(data):
             self._push(memoryview(data)[sent:])

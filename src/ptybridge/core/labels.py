@@ -10,7 +10,7 @@ from ptybridge.model import Access
 
 
 class Labels(msgspec.Struct, kw_only=True):
-    """What clients call a session and may change; `profile`, the kind of client that made it, stays."""
+    """What clients call a session and may change; `profile`, the kind of client that made it, and `shared` stay."""
 
     name: str | None = None
     owner: str | None = None
@@ -18,6 +18,7 @@ class Labels(msgspec.Struct, kw_only=True):
     access: Access = "admin"
     profile: str | None = None
     workspace: str | None = None
+    shared: bool = False
 
 
 def check_labels(labels: Labels) -> None:

@@ -15,3 +15,5 @@ class Limits(msgspec.Struct, kw_only=True):
     input_rate: int | None = None
     output_rate: int | None = None
     keep: float | None = None
+    unattended_timeout: float | None = None
+    max_clients: int | None = None

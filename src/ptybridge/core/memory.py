@@ -75,6 +75,9 @@ class Record(msgspec.Struct, kw_only=True):
     capacity: int | None = None
     recovered_at_ms: int | None = None
     log_directory: str | None = None
+    unattended_timeout: float | None = None
+    max_clients: int | None = None
+    shared: bool = False
     viewers: int = 0  # attachments the program is to wait for: see `core.returning`
 
     def labels(self) -> Labels:
@@ -86,6 +89,7 @@ class Record(msgspec.Struct, kw_only=True):
             access=self.access,
             profile=self.profile,
             workspace=self.workspace,
+            shared=self.shared,
         )
 
     def limits(self) -> Limits:
@@ -98,6 +102,8 @@ class Record(msgspec.Struct, kw_only=True):
             input_rate=self.input_rate,
             output_rate=self.output_rate,
             keep=self.keep,
+            unattended_timeout=self.unattended_timeout,
+            max_clients=self.max_clients,
         )
 
 

@@ -7,8 +7,8 @@ something else still holds the terminal; a later event then tells of the closing
 """
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import trio
@@ -118,6 +118,8 @@ class Session:
         self.lease = Lease(presence or Presence())
         self.journal: SessionLog | None = None
         self.polling = PollingReaders(transcript, self.position)
+        self.followers = 0
+        self.attended_at = trio.current_time()
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
         self._scope = trio.CancelScope()
@@ -156,6 +158,15 @@ class Session:
     def used_at(self) -> float:
         """Trio's time of the last input, output or read from a position; looking at its state is no use."""
         return max(self.active_at, self.polling.read_at)
+
+    @property
+    def clients(self) -> int:
+        """How many are attached or follow."""
+        return len(self.attachments) + self.followers
+
+    def unattended(self, now: float) -> float:
+        """For how long nobody was attached, followed, read from a position or wrote."""
+        return 0.0 if self.clients else now - max(self.attended_at, self.input.written_at, self.polling.read_at)
 
     def facts(self) -> dict[str, Any]:
         """Return what a log says of the session's beginning, in pty-mcp's words."""
@@ -379,6 +390,7 @@ class Session:
     def detach(self, attachment: Attachment, reason: str) -> None:
         """Take a client off; the size is recomputed for those who stay."""
         self.attachments.remove(attachment)
+        self.attended_at = trio.current_time()
         if not self._leaving:
             self._viewers_changed()
         self.apply_policy()
@@ -390,6 +402,16 @@ class Session:
             client_id=attachment.client_id,
             reason=reason,
         )
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Count a follower as long as the block runs."""
+        self.followers += 1
+        try:
+            yield
+        finally:
+            self.followers -= 1
+            self.attended_at = trio.current_time()
 
     def set_output_rate(self, rate: int | None) -> None:
         """Limit output to `rate` bytes per second from now on, or lift the limit."""

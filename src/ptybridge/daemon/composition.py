@@ -60,6 +60,7 @@ from ptybridge.service.recovery import RecoveryService
 from ptybridge.service.redacting import Redaction
 from ptybridge.service.secret import SecretService
 from ptybridge.service.session import SessionService
+from ptybridge.service.share import ShareService
 from ptybridge.service.terminal import TerminalService
 from ptybridge.service.transfer import TransferService
 from ptybridge.service.web import WebService
@@ -77,6 +78,8 @@ EVENT_NUMBER = "event_number"
 SCREENS = "screens"
 # In the state directory.
 KEYS = "keys.json"
+# Beside the socket: what is served to the web.
+SERVED = "served.json"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
 EVENT_BLOCK = 1000
 
@@ -129,6 +132,8 @@ class Daemon:
         self._end = trio.Event()
         self._going = trio.Event()
         self._outcome = Outcome.STOPPED
+        # What the process ends with when it was stopped.
+        self.exit_status = 0
         self._lag_ms = 0.0
         self.node = NodeService(
             self.sessions,
@@ -143,10 +148,14 @@ class Daemon:
             counted=lambda: (endpoint.calls, endpoint.failures),
         )
         mcp, web = McpService(), WebService()
+        note = Path(config.paths.socket).parent / SERVED
+        self.share = ShareService(
+            self.sessions, self.keyring, config.serve, note, config.web.prefix, lambda status: self._finish_with(status)
+        )
         places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
-            SessionService(self.sessions, guard),
+            SessionService(self.sessions, guard, lambda: self.share.settings),
             TerminalService(self.sessions, guard),
             CommandService(self.sessions, guard),
             FollowService(self.sessions),
@@ -163,16 +172,18 @@ class Daemon:
             ArchiveService(places, threads),
             self.node,
             web,
+            self.share,
         ]
         admissions = Admissions(self.policy, registry, self.sessions)
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)
-        authority = Authority(self.keyring, config.web, gone=self.sessions.presence.gone)
+        authority = Authority(self.keyring, config.web, gone=self.sessions.presence.gone, shared=self.share.session_id)
         self._mcp = McpFront(endpoint, lambda caller: authority.hold(caller, connection=True))
         mcp.speak = self._mcp.speak
         web_sockets = [socket.socket(fileno=fd) for fd in web_fds]
         self.web = web.front = WebFront(
             Web(config, registry, endpoint, authority, {"/mcp": self._mcp.http}), web_sockets
         )
+        self.share.front = self.web
         self._warmup = Warmup(
             [(SCREENS, warm_screens), ("MCP", self._mcp.warm), ("the grammar of shells", warm_grammar)]
         )
@@ -186,6 +197,7 @@ class Daemon:
             await outer.start(self.tmux.run)
             await outer.start(self.sessions.run)
             await outer.start(self.keyring.run)
+            await outer.start(self.share.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)
             if self.handover is not None:
@@ -200,6 +212,7 @@ class Daemon:
                 assert sock is not None
                 await front_ends.start(self.server.serve, sock)
                 await front_ends.start(self._mcp.run)
+                self.share.remember()
                 await front_ends.start(self.web.run)
                 await ready()
                 await outer.start(self._warmup.run)
@@ -264,6 +277,8 @@ class Daemon:
             if self.link is not None:
                 self.link.stop_keeper()
             self._mcp.close()
+            if self._outcome is Outcome.STOPPED:
+                self.share.forget()
             await self.web.close(for_good=self._outcome is Outcome.STOPPED)
             with trio.move_on_after(0.5):
                 await self.server.drain()
@@ -288,6 +303,10 @@ class Daemon:
             return False
         named = session.labels.name is not None and session.labels.owner is not None
         return named or self._outcome is Outcome.RESTART
+
+    def _finish_with(self, status: int) -> None:
+        self.exit_status = status
+        self._finish(Outcome.STOPPED)
 
     def _finish(self, outcome: Outcome) -> None:
         if not self._end.is_set():

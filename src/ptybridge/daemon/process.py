@@ -57,7 +57,7 @@ def serve(
         if taking is not None and not _verify(config, taking):
             return 1
         activated = None if config.daemon.keeper else listener.activated()
-        outcome = _run(
+        outcome, status = _run(
             config,
             path,
             lock,
@@ -80,7 +80,7 @@ def serve(
         announce("the sessions live on; `ptybridge stop` ends them")
     if outcome is Outcome.RESTART:
         _start_anew(config, activated)
-    return 0
+    return status
 
 
 def _run(
@@ -96,7 +96,8 @@ def _run(
     *,
     start_keeper: bool,
     until_closed: int | None,
-) -> Outcome:
+) -> tuple[Outcome, int]:
+    """Return why it has ended, and the exit status that goes with it."""
     if config.web.enabled and taking is None:
         web_listening.check(config.web)  # whoever asked for it should hear why not
     kept = config.daemon.keeper
@@ -125,12 +126,14 @@ def _run(
             user = Caller(principal=f"uid:{os.geteuid()}", connection_id="-")
             # Right into the first session, if there is one.
             announce(f"in a browser: {daemon.web.login_url(user, session_id=session_id)}")
+            if daemon.share.public and config.serve.public:
+                announce(f"for visitors: {await daemon.share.invite()}")
 
     web_fds = taking.web_fds if taking is not None else ()
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
         link = keeper_link(config, start_keeper=start_keeper) if kept else None
-        outcome = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds)
+        outcome, status = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds)
         web_fds = ()  # they were the daemon's
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
@@ -139,7 +142,7 @@ def _run(
         theirs = activated is not None or (link is not None and link.activated)
         if outcome in {Outcome.STOPPED, Outcome.RESTART} and not theirs:
             path.unlink(missing_ok=True)
-        return outcome
+        return outcome, status
 
 
 async def _run_once(
@@ -150,11 +153,11 @@ async def _run_once(
     ready: Callable[[Daemon], Awaitable[None]],
     until_closed: int | None,
     web_fds: tuple[int, ...],
-) -> Outcome:
+) -> tuple[Outcome, int]:
     if sock is not None:
         sock.setblocking(False)
     daemon = Daemon(config, link, handover, until_closed, web_fds)
-    return await daemon.run(sock, lambda: ready(daemon))
+    return await daemon.run(sock, lambda: ready(daemon)), daemon.exit_status
 
 
 def _verify(config: Config, taking: Takeover) -> bool:

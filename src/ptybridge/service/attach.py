@@ -54,6 +54,7 @@ class AttachService:
             if not authority.may(caller, "session:write"):
                 raise Denied("attaching as a writer needs the scope session:write", hint="attach with mode viewer")
             authority.require(caller, session, "read-write")
+        authority.require_room(caller, session)
         await _Attached(session, caller, params, channel).run()
 
 

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from ptybridge.core.leases import Holder
 from ptybridge.core.session import Session
-from ptybridge.errors import Denied, SessionNotFound
+from ptybridge.errors import Denied, LimitReached, SessionNotFound
 from ptybridge.model import Access, Caller
 
 # What a key for some sessions may call besides operations on them; those that list or follow leave the others out.
-WITHOUT_SESSION: Final = frozenset({"session.list", "event.follow", "node.health", "rpc.discover", "rpc.cancel"})
+WITHOUT_SESSION: Final = frozenset(
+    {"session.list", "event.follow", "node.health", "rpc.discover", "rpc.cancel", "share.join"}
+)
 _ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
 
 
@@ -47,9 +49,23 @@ def has_access(session: Session, needed: Access) -> bool:
     return _ORDER.index(session.labels.access) >= _ORDER.index(needed)
 
 
+def over_the_web(caller: Caller) -> bool:
+    """Tell whether the caller has shown a key or login, or a proxy has named it: that is, came over HTTP."""
+    return caller.grant_id is not None or caller.principal.startswith("proxy:")
+
+
 def is_creator(caller: Caller, session: Session) -> bool:
     """Tell whether this principal has created the session."""
     return session.created_by == caller.principal
+
+
+def require_room(caller: Caller, session: Session) -> None:
+    """Raise `LimitReached` when no more clients may be on the session; its creator always may."""
+    most = session.limits.max_clients
+    if most is not None and session.clients >= most and not is_creator(caller, session):
+        raise LimitReached(
+            f"{most} clients are on session {session.session_id}, which is the limit", retry_after_ms=5000
+        )
 
 
 def may_take_over(caller: Caller, session: Session) -> bool:

@@ -28,10 +28,12 @@ class FollowService:
     async def follow(self, caller: Caller, params: api.Follow, sink: EventSink) -> str:
         """Follow one session; ends with `exited` when nothing more can come."""
         session = self._sessions.get(params.session_id)
+        authority.require_room(caller, session)
         offset = params.offset if params.offset is not None else session.log.start
         size = session.size_after(session.sizes.seen_at(offset))
-        await sink.opened(api.Following(offset=offset, rows=size.rows, cols=size.cols))
-        return await Following(session, offset, params.encoding, sink).run()
+        with session.followed():
+            await sink.opened(api.Following(offset=offset, rows=size.rows, cols=size.cols))
+            return await Following(session, offset, params.encoding, sink).run()
 
     @handles(event_api.FOLLOW)
     async def events(self, caller: Caller, params: event_api.FollowEvents, sink: EventSink) -> str:

@@ -1,5 +1,6 @@
 """Handlers that make, find, label, size, signal and end sessions."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -7,13 +8,14 @@ import trio
 
 from ptybridge.api import session as api
 from ptybridge.api.operation import Done
+from ptybridge.config import Serve
 from ptybridge.core import closing, signals
 from ptybridge.core.labels import Labels
 from ptybridge.core.limits import Limits
 from ptybridge.core.session import Session
 from ptybridge.core.sessions import Sessions, SessionSpec
 from ptybridge.errors import AttachmentNotFound, Conflict, InvalidParams
-from ptybridge.model import Caller, ExitStatus, Updated, WindowSize
+from ptybridge.model import Access, Caller, ExitStatus, Updated, WindowSize
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.service.facts import InfoCache, info, position_key, seconds
@@ -26,14 +28,17 @@ _ENDS_ESCAPED: Final[dict[api.Background, bool | None]] = {"end": None, "leave":
 class SessionService:
     """Sessions as a whole."""
 
-    def __init__(self, sessions: Sessions, guard: Guard) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard, served: Callable[[], Serve] = Serve) -> None:
+        """`served` tells what sessions that are made over the web without a command run."""
         self._sessions = sessions
+        self._served = served
         self._guard = guard
         self._cache = InfoCache()
 
     @handles(api.CREATE)
     async def create(self, caller: Caller, params: api.Create) -> api.SessionInfo:
         """Start a program."""
+        params = self._with_served(caller, params)
         passed = self._guard.check_spawn(
             caller,
             params.command,
@@ -74,12 +79,21 @@ class SessionService:
             input_rate=params.input_bytes_per_second,
             output_rate=params.output_bytes_per_second,
             keep=seconds(params.keep_ms),
+            unattended_timeout=seconds(params.unattended_timeout_ms),
+            max_clients=params.max_clients,
         )
         session = await self._sessions.create(spec, labels, limits, caller.principal)
         if caller.profile is not None:
             # An agent polls; from the first byte on a pausing program waits for it, and what it misses is counted.
             session.move(position_key(caller, params.client_id), 0)
         return info(self._sessions, session)
+
+    def _with_served(self, caller: Caller, params: api.Create) -> api.Create:
+        served = self._served()
+        if params.command is not None or served.command is None or not authority.over_the_web(caller):
+            return params
+        cwd = served.cwd if params.cwd is None else params.cwd
+        return msgspec.structs.replace(params, command=served.command, cwd=cwd, backend=served.backend)
 
     @handles(api.LIST)
     def list(self, caller: Caller, params: api.List) -> api.Sessions:
@@ -130,7 +144,10 @@ class SessionService:
     def signal(self, caller: Caller, params: api.Signal) -> Done:
         """Send a signal."""
         session = self._sessions.get(params.session_id)
-        authority.require(caller, session, "control", client_id=params.client_id, writing=True)
+        # Of a shared session visitors end nothing; whoever serves it does.
+        owns = session.labels.shared and authority.is_creator(caller, session)
+        needed: Access = "read-only" if owns else "control"
+        authority.require(caller, session, needed, client_id=params.client_id, writing=True)
         number = signals.signal_number(params.signal)
         session.require_running()
         session.signalled = number
@@ -155,6 +172,7 @@ class SessionService:
             access=given.get("access", old.access),
             profile=old.profile,
             workspace=given.get("workspace", old.workspace),
+            shared=old.shared,
         )
         if session.lease.holder is not None:
             for other in self._sessions.workspace_members(labels):
@@ -167,6 +185,9 @@ class SessionService:
             limits.idle_timeout = seconds(given["idle_timeout_ms"])
         if "max_runtime_ms" in given:
             limits.max_runtime = seconds(given["max_runtime_ms"])
+        if "unattended_timeout_ms" in given:
+            limits.unattended_timeout = seconds(given["unattended_timeout_ms"])
+        limits.max_clients = given.get("max_clients", limits.max_clients)
         if "keep_ms" in given:
             limits.keep = seconds(given["keep_ms"])
         if "input_bytes_per_second" in given:

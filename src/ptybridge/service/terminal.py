@@ -92,7 +92,7 @@ class TerminalService:
         session = self._writable(caller, params.session_id, params.client_id)
         data = decode(params.data, params.encoding)
         accepted = await self._write(caller, session, "session.write", data, params.confirm_token, eof=params.eof)
-        return api.Written(accepted_bytes=accepted)
+        return api.Written(accepted_bytes=accepted, queue_position=session.input.position)
 
     @handles(api.SEND_KEYS)
     async def send_keys(self, caller: Caller, params: api.SendKeys) -> api.Written:
@@ -104,7 +104,7 @@ class TerminalService:
             return b"".join(keys.encode_key(key, modes) for key in params.keys)
 
         accepted = await self._guard.write(caller, session, "session.send_keys", make, token=params.confirm_token)
-        return api.Written(accepted_bytes=accepted)
+        return api.Written(accepted_bytes=accepted, queue_position=session.input.position)
 
     @handles(api.PASTE)
     async def paste(self, caller: Caller, params: api.Paste) -> api.Written:
@@ -116,7 +116,7 @@ class TerminalService:
             return keys.encode_paste(text, await self._key_modes(session))
 
         accepted = await self._guard.write(caller, session, "session.paste", make, token=params.confirm_token)
-        return api.Written(accepted_bytes=accepted)
+        return api.Written(accepted_bytes=accepted, queue_position=session.input.position)
 
     async def _write(
         self, caller: Caller, session: Session, operation: str, data: bytes, token: str | None, *, eof: bool = False

@@ -8,10 +8,11 @@ import logging
 from typing import Any, cast
 
 import msgspec
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from ptybridge.api.key import JOIN
 from ptybridge.errors import InternalError, PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.web.answers import error_body, error_headers, error_json
@@ -41,7 +42,7 @@ def create(web: Web) -> Asgi:
     app.register_error_handler(Exception, _fail)
     _add_health(app, web)
     add_documents(app, web)
-    add_pages(app)
+    add_pages(app, invited=_is_invited)
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
@@ -70,6 +71,13 @@ def _add_health(app: QuartTrio, web: Web) -> None:
     async def metrics() -> Response:
         found: Any = await web.endpoint.call(caller(), "node.metrics", None)
         return Response(exposition(found), content_type=CONTENT_TYPE.decode())
+
+
+def _is_invited() -> bool:
+    """Tell whether who asks has an invitation to the shared session, and nothing else."""
+    scope: Any = request.scope
+    who = scope["state"].get("caller")
+    return isinstance(who, Caller) and who.session_ids is not None and who.scopes >= JOIN
 
 
 # -- errors -------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
-from ptybridge.api.key import READ, SCOPES
+from ptybridge.api.key import JOIN, READ, SCOPES
 from ptybridge.config import Web as WebConfig
 from ptybridge.errors import Denied, Unauthenticated
-from ptybridge.model import Caller, Grant, Level
+from ptybridge.model import SHARED, Caller, Grant, Level
 from ptybridge.web.context import Scope
 from ptybridge.web.limits import Limit
 from ptybridge.web.onetime import OneTime
@@ -66,12 +66,22 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """One node's web front's knowledge of who may. `gone` is told of connections that have ended."""
+    """One node's web front's knowledge of who may. `gone` is told of connections that have ended.
 
-    def __init__(self, keys: Keys, web: WebConfig, gone: Callable[[str], None] = lambda connection_id: None) -> None:
+    `shared` returns the id of the session that invitations are for.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        web: WebConfig,
+        gone: Callable[[str], None] = lambda connection_id: None,
+        shared: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.keys = keys
         self._web = web
         self._gone = gone
+        self._shared = shared
         self._codes: OneTime[Code] = OneTime("ptc_", CODE_SECONDS)
         self._tickets: OneTime[Caller] = OneTime("ptt_", TICKET_SECONDS)
         self._watched: dict[str, trio.Event] = {}
@@ -99,14 +109,14 @@ class Authority:
             grant = self.keys.find(value.strip()) if kind.lower() == "bearer" else None
             if grant is None or grant.kind != "key":
                 raise self.failed(scope, "this key is not valid")
-            return Proof(caller_of(grant, unique), ambient=False)
+            return Proof(self._caller(grant, unique), ambient=False)
         for offered in scope.get("subprotocols") or ():
             if offered.startswith(TICKET_PROTOCOL):
                 return Proof(self._use_ticket(scope, offered.removeprefix(TICKET_PROTOCOL)), ambient=False)
         value = cookies_of(headers).get(cookie, "")
         grant = self.keys.find(value) if value else None
         if grant is not None and grant.kind == "login":
-            return Proof(caller_of(grant, unique), ambient=True)
+            return Proof(self._caller(grant, unique), ambient=True)
         return self._by_proxy(scope, headers)
 
     def failed(self, scope: Scope, message: str) -> Unauthenticated:
@@ -164,6 +174,15 @@ class Authority:
             scopes = READ if "*" in caller.scopes else caller.scopes & READ
             caller = msgspec.structs.replace(caller, scopes=scopes)
         return self._tickets.make(caller)
+
+    def _caller(self, grant: Grant, unique: bool) -> Caller:
+        caller = caller_of(grant, unique)
+        if caller.session_ids is None or SHARED not in caller.session_ids:
+            return caller
+        # Whichever it is now: ids are never used again, and the invitation outlives the session.
+        shared = self._shared()
+        ids = tuple(shared if one == SHARED else one for one in caller.session_ids if one != SHARED or shared)
+        return msgspec.structs.replace(caller, session_ids=ids, scopes=caller.scopes | JOIN)
 
     def _use_ticket(self, scope: Scope, value: str) -> Caller:
         caller = self._tickets.take(value)

@@ -19,7 +19,7 @@ from ptybridge.web.limits import Limit
 from ptybridge.web.origins import Sites
 
 # Answered without a login: health, and the shells of the pages, which hold no data.
-PUBLIC: Final = frozenset({"/health", "/", "/login", "/favicon.ico", "/robots.txt"})
+PUBLIC: Final = frozenset({"/health", "/", "/login", "/public", "/favicon.ico", "/robots.txt"})
 PUBLIC_BELOW: Final = ("/static/", "/s/")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Sent by our pages where a body is not JSON; no form and no plain link can add it.
@@ -27,8 +27,8 @@ HEADER: Final = b"x-ptybridge"
 LOGIN, LOGOUT, TICKETS = "/v1/login", "/v1/logout", "/v1/tickets"
 OWN: Final = frozenset({LOGIN, LOGOUT, TICKETS})
 # What starts programs; each also under /v1/call/.
-CREATES: Final = frozenset({"/v1/sessions", "/v1/sessions/recover", "/v1/exec", "/v1/exec/stream"})
-CREATE_CALLS: Final = frozenset({"session.create", "session.recover", "exec.run", "exec.stream"})
+CREATES: Final = frozenset({"/v1/sessions", "/v1/sessions/recover", "/v1/exec", "/v1/exec/stream", "/v1/share/join"})
+CREATE_CALLS: Final = frozenset({"session.create", "session.recover", "exec.run", "exec.stream", "share.join"})
 
 
 class Gate:

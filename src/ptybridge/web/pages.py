@@ -22,10 +22,15 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGES: Final = {"/": "dashboard.html", "/login": "login.html", "/s/<session_id>": "terminal.html"}
+PAGES: Final = {
+    "/": "dashboard.html", "/login": "login.html", "/public": "public.html", "/s/<session_id>": "terminal.html",
+}  # fmt: skip
+# What is at the start instead for who is only invited to the shared session.
+INVITED: Final = "public.html"
 # xterm.js decodes sixel images in WebAssembly; this allows to compile that, not to evaluate JavaScript.
 _SCRIPTS: Final = {"terminal.html": " 'wasm-unsafe-eval'"}
 
+Shell = Callable[..., Awaitable[Response]]
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -36,10 +41,13 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
 
 
-def add_pages(app: QuartTrio, static: Path = STATIC) -> None:
-    """Give `app` the routes of the pages and of what they load."""
+def add_pages(app: QuartTrio, static: Path = STATIC, invited: Callable[[], bool] = lambda: False) -> None:
+    """Give `app` the routes of the pages and of what they load. `invited`: who asks is here for the shared session."""
     for rule, page in PAGES.items():
-        app.add_url_rule(rule, f"page:{page}", _shell(static, page))
+        shell = _shell(static, page)
+        app.add_url_rule(
+            rule, f"page:{page}", _start(shell, _shell(static, INVITED), invited) if rule == "/" else shell
+        )
 
     @app.get("/static/<name>")
     async def static_file(name: str) -> Response:
@@ -50,7 +58,14 @@ def add_pages(app: QuartTrio, static: Path = STATIC) -> None:
         return await _send(path, kind, _FOR_EVER if "-" in name else _ASK_AGAIN)
 
 
-def _shell(static: Path, page: str) -> Callable[..., Awaitable[Response]]:
+def _start(usual: Shell, led: Shell, invited: Callable[[], bool]) -> Shell:
+    async def start() -> Response:
+        return await (led if invited() else usual)()
+
+    return start
+
+
+def _shell(static: Path, page: str) -> Shell:
     policy = _POLICY.format(scripts=_SCRIPTS.get(page, ""))
 
     async def shell(session_id: str = "") -> Response:

@@ -133,7 +133,9 @@ class TextTalk:
             raise Denied("this connection only reads")
         if said.stdin is not None:
             data = said.stdin + (NEWLINE if said.newline else "")
-            await self._call(terminal.WRITE.name, data=data)
+            written: Any = await self._call(terminal.WRITE.name, data=data)
+            if written.queue_position:
+                await self._say({"queue_position": written.queue_position})
         elif said.resize is not None:
             await self._call(session.RESIZE.name, cols=said.resize.cols, rows=said.resize.rows)
         elif said.signal is not None:
@@ -141,9 +143,9 @@ class TextTalk:
         else:
             raise InvalidRequest("there is nothing in it", hint='send {"stdin": text}')
 
-    async def _call(self, operation: str, **params: Any) -> None:
+    async def _call(self, operation: str, **params: Any) -> Any:
         given = {"session_id": self._session_id, "client_id": self._client_id, **params}
-        await self._endpoint.call(self._caller, operation, _raw(given))
+        return await self._endpoint.call(self._caller, operation, _raw(given))
 
 
 def _raw(params: dict[str, Any]) -> msgspec.Raw:

@@ -20,6 +20,7 @@ from ptybridge.api import policy as api_policy
 from ptybridge.api import recovery as api_recovery
 from ptybridge.api import secret as api_secret
 from ptybridge.api import session as api_session
+from ptybridge.api import share as api_share
 from ptybridge.api import terminal as api_terminal
 from ptybridge.api import web as api_web
 from ptybridge.sdk.aio.link import AsyncEvents, AsyncLink
@@ -103,6 +104,8 @@ class AsyncSessionMethods:
         input_bytes_per_second: int | UnsetType | None = UNSET,
         output_bytes_per_second: int | UnsetType | None = UNSET,
         keep: float | UnsetType | None = UNSET,
+        unattended_timeout: float | UnsetType | None = UNSET,
+        max_clients: int | UnsetType | None = UNSET,
         client_id: str | None = None,
         workspace: str | UnsetType | None = UNSET,
     ) -> api_session.SessionInfo:
@@ -125,6 +128,8 @@ class AsyncSessionMethods:
                 input_bytes_per_second=input_bytes_per_second,
                 output_bytes_per_second=output_bytes_per_second,
                 keep_ms=milliseconds(keep),
+                unattended_timeout_ms=milliseconds(unattended_timeout),
+                max_clients=max_clients,
                 client_id=client_id,
                 workspace=workspace,
             ),
@@ -889,17 +894,17 @@ class AsyncKeyMethods:
         self,
         name: str,
         *,
-        level: Literal["read", "full", "admin"] = "full",
+        level: Literal["read", "write", "full", "admin"] = "full",
         expires_in: float | None = None,
         session_ids: builtins.list[str] | None = None,
     ) -> api_key.CreatedKey:
         """Make a key for a script or another person; its value is in the answer, once, and cannot be asked for
         again.
 
-        `level`: "read" sees sessions; "full" (default) also makes and controls them, and reads and writes files
-        within the roots; "admin" may do what the user may, keys and the daemon itself included. With
-        `session_ids` it sees and does nothing but these sessions. `expires_in`: by default it is good until it is
-        revoked.
+        `level`: "read" sees sessions; "write" also types into them; "full" (default) also makes and controls
+        them, and reads and writes files within the roots; "admin" may do what the user may, keys and the daemon
+        itself included. With `session_ids` it sees and does nothing but these sessions. `expires_in`: by default
+        it is good until it is revoked.
         """
         return await self._link.call(
             api_key.CREATE,
@@ -1015,7 +1020,7 @@ class AsyncWebMethods:
         self._link = link
 
     async def open(
-        self, *, level: Literal["read", "full", "admin"] = "full", session_id: str | None = None
+        self, *, level: Literal["read", "write", "full", "admin"] = "full", session_id: str | None = None
     ) -> api_web.WebOpened:
         """Open the web front if it is not open, and return an address that logs a browser in as the caller, once.
 
@@ -1027,6 +1032,33 @@ class AsyncWebMethods:
     async def status(self) -> api_web.WebState:
         """Tell whether the web front is open, and where it listens."""
         return await self._link.call(api_web.STATUS, api_web.WebStatus())
+
+
+class AsyncShareMethods:
+    """Operations on `share.*`."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+
+    async def join(self) -> api_share.Joined:
+        """Lead to the shared session; the first to come starts it, and it ends when all have been gone for a while."""
+        return await self._link.call(api_share.JOIN, api_share.JoinShare())
+
+    async def link(
+        self, *, name: str = "visitor", read_only: bool = False, expires_in: float = 86400.0
+    ) -> api_share.ShareLink:
+        """Make a link for visitors of the shared session; they see and write to that, and nothing else.
+
+        Whoever has the link gets in, as often as they like, until it expires or its key is revoked. `read_only`:
+        they only watch; always so when the whole session is served so.
+        """
+        return await self._link.call(
+            api_share.LINK, api_share.LinkShare(name=name, read_only=read_only, expires_in_ms=milliseconds(expires_in))
+        )
+
+    async def status(self) -> api_share.ShareState:
+        """Tell what this daemon serves to the web: its program, and how the shared session of it stands."""
+        return await self._link.call(api_share.STATUS, api_share.ShareStatus())
 
 
 class AsyncNamespaces:
@@ -1044,3 +1076,4 @@ class AsyncNamespaces:
         self.node = AsyncNodeMethods(link)
         self.rpc = AsyncRpcMethods(link)
         self.web = AsyncWebMethods(link)
+        self.shares = AsyncShareMethods(link)

@@ -21,6 +21,7 @@ from ptybridge.api import policy as api_policy
 from ptybridge.api import recovery as api_recovery
 from ptybridge.api import secret as api_secret
 from ptybridge.api import session as api_session
+from ptybridge.api import share as api_share
 from ptybridge.api import terminal as api_terminal
 from ptybridge.api import web as api_web
 from ptybridge.sdk.durations import milliseconds
@@ -104,6 +105,8 @@ class SessionMethods:
         input_bytes_per_second: int | UnsetType | None = UNSET,
         output_bytes_per_second: int | UnsetType | None = UNSET,
         keep: float | UnsetType | None = UNSET,
+        unattended_timeout: float | UnsetType | None = UNSET,
+        max_clients: int | UnsetType | None = UNSET,
         client_id: str | None = None,
         workspace: str | UnsetType | None = UNSET,
     ) -> api_session.SessionInfo:
@@ -126,6 +129,8 @@ class SessionMethods:
                 input_bytes_per_second=input_bytes_per_second,
                 output_bytes_per_second=output_bytes_per_second,
                 keep_ms=milliseconds(keep),
+                unattended_timeout_ms=milliseconds(unattended_timeout),
+                max_clients=max_clients,
                 client_id=client_id,
                 workspace=workspace,
             ),
@@ -890,17 +895,17 @@ class KeyMethods:
         self,
         name: str,
         *,
-        level: Literal["read", "full", "admin"] = "full",
+        level: Literal["read", "write", "full", "admin"] = "full",
         expires_in: float | None = None,
         session_ids: builtins.list[str] | None = None,
     ) -> api_key.CreatedKey:
         """Make a key for a script or another person; its value is in the answer, once, and cannot be asked for
         again.
 
-        `level`: "read" sees sessions; "full" (default) also makes and controls them, and reads and writes files
-        within the roots; "admin" may do what the user may, keys and the daemon itself included. With
-        `session_ids` it sees and does nothing but these sessions. `expires_in`: by default it is good until it is
-        revoked.
+        `level`: "read" sees sessions; "write" also types into them; "full" (default) also makes and controls
+        them, and reads and writes files within the roots; "admin" may do what the user may, keys and the daemon
+        itself included. With `session_ids` it sees and does nothing but these sessions. `expires_in`: by default
+        it is good until it is revoked.
         """
         return self._link.call(
             api_key.CREATE,
@@ -1016,7 +1021,7 @@ class WebMethods:
         self._link = link
 
     def open(
-        self, *, level: Literal["read", "full", "admin"] = "full", session_id: str | None = None
+        self, *, level: Literal["read", "write", "full", "admin"] = "full", session_id: str | None = None
     ) -> api_web.WebOpened:
         """Open the web front if it is not open, and return an address that logs a browser in as the caller, once.
 
@@ -1028,6 +1033,33 @@ class WebMethods:
     def status(self) -> api_web.WebState:
         """Tell whether the web front is open, and where it listens."""
         return self._link.call(api_web.STATUS, api_web.WebStatus())
+
+
+class ShareMethods:
+    """Operations on `share.*`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def join(self) -> api_share.Joined:
+        """Lead to the shared session; the first to come starts it, and it ends when all have been gone for a while."""
+        return self._link.call(api_share.JOIN, api_share.JoinShare())
+
+    def link(
+        self, *, name: str = "visitor", read_only: bool = False, expires_in: float = 86400.0
+    ) -> api_share.ShareLink:
+        """Make a link for visitors of the shared session; they see and write to that, and nothing else.
+
+        Whoever has the link gets in, as often as they like, until it expires or its key is revoked. `read_only`:
+        they only watch; always so when the whole session is served so.
+        """
+        return self._link.call(
+            api_share.LINK, api_share.LinkShare(name=name, read_only=read_only, expires_in_ms=milliseconds(expires_in))
+        )
+
+    def status(self) -> api_share.ShareState:
+        """Tell what this daemon serves to the web: its program, and how the shared session of it stands."""
+        return self._link.call(api_share.STATUS, api_share.ShareStatus())
 
 
 class Namespaces:
@@ -1045,3 +1077,4 @@ class Namespaces:
         self.node = NodeMethods(link)
         self.rpc = RpcMethods(link)
         self.web = WebMethods(link)
+        self.shares = ShareMethods(link)
