@@ -31,6 +31,7 @@ from ptybridge.api import (
     session,
     terminal,
     transfer,
+    watch,
 )
 from ptybridge.api import mcp as mcp_api
 from ptybridge.daemon import Daemon
@@ -243,6 +244,15 @@ async def extracted(stage: Stage) -> list[Any]:
     return await stage.collected(archive.EXTRACT, lambda _: False, cwd=str(stage.home), **params)
 
 
+async def changed(stage: Stage) -> list[Any]:
+    events: list[Any] = []
+    async with stage.client.stream(watch.WATCH, path=str(stage.home)) as stream:
+        events.append(stream.opened)
+        (stage.home / f"{stage.client.caller.profile} {VALUE} new").touch()
+        events.append(await stream.next())
+    return events
+
+
 async def created(stage: Stage) -> Any:
     return await stage.client.call(session.CREATE, command=["sh", "-c", f": {VALUE}"], owner="o", name=None)
 
@@ -288,6 +298,7 @@ LOOKS: Final[dict[Any, Look]] = {
     file.READ: file_pages,
     file.INFO: of_files(file.INFO, path=f"named {VALUE}"),
     archive.ARCHIVE: archived,
+    watch.WATCH: changed,
     archive.EXTRACT: extracted,
     file.SEARCH: of_files(file.SEARCH, path=".", pattern="correct", context_lines=1),
 }

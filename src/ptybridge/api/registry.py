@@ -23,6 +23,7 @@ from ptybridge.api import (
     share,
     terminal,
     transfer,
+    watch,
     web,
 )
 from ptybridge.api.operation import Operation
@@ -39,6 +40,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     file,
     transfer,
     archive,
+    watch,
     lease,
     policy,
     secret,

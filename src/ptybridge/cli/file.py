@@ -13,6 +13,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.archiving import archive_command, extract_command
 from ptybridge.cli.command import Group, command
+from ptybridge.cli.watching import watch_command
 from ptybridge.errors import InvalidParams
 from ptybridge.text import printable
 
@@ -302,5 +303,6 @@ for _each in (
     find_command,
     archive_command,
     extract_command,
+    watch_command,
 ):
     file_command.add_command(_each)

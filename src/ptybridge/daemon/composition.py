@@ -63,6 +63,7 @@ from ptybridge.service.session import SessionService
 from ptybridge.service.share import ShareService
 from ptybridge.service.terminal import TerminalService
 from ptybridge.service.transfer import TransferService
+from ptybridge.service.watch import WatchService
 from ptybridge.service.web import WebService
 from ptybridge.web.auth import Authority
 from ptybridge.web.context import Web
@@ -170,6 +171,7 @@ class Daemon:
             FileService(places, threads),
             TransferService(places, threads),
             ArchiveService(places, threads),
+            WatchService(places, threads),
             self.node,
             web,
             self.share,

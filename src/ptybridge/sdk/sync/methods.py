@@ -23,6 +23,7 @@ from ptybridge.api import secret as api_secret
 from ptybridge.api import session as api_session
 from ptybridge.api import share as api_share
 from ptybridge.api import terminal as api_terminal
+from ptybridge.api import watch as api_watch
 from ptybridge.api import web as api_web
 from ptybridge.sdk.durations import milliseconds
 from ptybridge.sdk.sync.link import Events, Link
@@ -709,6 +710,26 @@ class FileMethods:
                 max_entries=max_entries,
                 max_ratio=max_ratio,
             ),
+        )
+
+    def watch(
+        self,
+        path: str,
+        *,
+        cwd: str | None = None,
+        recursive: bool = False,
+        after: int | None = None,
+        max_directories: int = 10000,
+    ) -> Events[api_watch.WatchingFiles]:
+        """Watch a file or a directory; with `recursive` everything below it.
+
+        Links are not followed, and what is kept from the caller is not told. `after` is the number of the last
+        event that was seen: numbers go on from there, and the first event is a gap, because meanwhile nobody has
+        watched. The stream ends with the reason "gone" when what is watched is deleted or moved away.
+        """
+        return self._link.stream(
+            api_watch.WATCH,
+            api_watch.WatchFiles(path=path, cwd=cwd, recursive=recursive, after=after, max_directories=max_directories),
         )
 
 
