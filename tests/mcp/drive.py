@@ -3,6 +3,7 @@
 Both generations of the client are driven by this one file; where their interfaces differ it looks at which it has.
 Takes the server's command line as arguments and a list of tool calls as JSON on standard input. A call's result can be
 kept `as` a name, which `$name` stands for in the arguments of later ones.
+Of a call with `progress` it is noted what the client is told.
 """
 
 import asyncio
@@ -29,13 +30,17 @@ def filled(value: Any, kept: dict[str, str]) -> Any:
 
 
 async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {"client": version("mcp"), "notifications": []}
+    seen: dict[str, Any] = {"client": version("mcp"), "notifications": [], "progress": []}
 
     async def on_message(message: Any) -> None:
         await asyncio.sleep(0)
         root = getattr(message, "root", message)
         if hasattr(root, "method"):
             seen["notifications"].append(root.method)
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        await asyncio.sleep(0)
+        seen["progress"].append([progress, total, message])
 
     parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
     async with stdio_client(parameters) as (read, write):
@@ -45,7 +50,8 @@ async def drive(command: list[str], calls: list[dict[str, Any]]) -> dict[str, An
             seen["results"] = []
             kept: dict[str, str] = {}
             for call in calls:
-                result = plain(await session.call_tool(call["name"], filled(call["arguments"], kept)))
+                more: dict[str, Any] = {"progress_callback": on_progress} if call.get("progress") else {}
+                result = plain(await session.call_tool(call["name"], filled(call["arguments"], kept), **more))
                 seen["results"].append(result)
                 if "as" in call:
                     kept[call["as"]] = result["content"][0]["text"]

@@ -48,6 +48,23 @@ def test_both_generations_shake_hands_and_use_everything(daemon: None, interpret
     assert "printed by programs" in seen["read"]["contents"][0]["text"]
 
 
+def test_both_generations_are_told_of_progress(daemon: None, interpreter: str) -> None:
+    calls = [
+        {"name": "pty_spawn", "arguments": {"command": "sleep 4", "owner": "t"}, "as": "it"},
+        {
+            "name": "pty_wait",
+            "arguments": {"session_id": "$it", "owner": "t", "timeout_ms": 60_000},
+            "progress": True,
+        },
+    ]
+    seen = driven(interpreter, "drive.py", calls)
+    assert seen["results"][1]["structuredContent"]["exit_code"] == 0
+    times = [progress for progress, _, _ in seen["progress"]]
+    assert times
+    assert times == sorted(set(times))
+    assert {total for _, total, _ in seen["progress"]} == {60}
+
+
 def test_the_newest_protocol_without_a_handshake(daemon: None) -> None:
     run("new", "-d", "--name", "there", "--", "cat")
     seen = driven(sys.executable, "drive_modern.py")

@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import NeedTool
 from tests.mcp.stdio import PROGRAM, Stdio, daemon_pid, eventually, run
 from tests.mcp.test_clients import driven
+from tests.survival.tmux_node import Node
 
 from ptybridge.mcp import compat
 
@@ -60,13 +64,30 @@ CALLS = [
     call("pty_metrics", ""),
     call("pty_health", "ok"),
     on("$split", "pty_close", "ok"),
+    call("pty_recover", '"recovered_via":"recover"', name="lost", owner="me"),
     call("pty_close_all", ""),
 ]
 
 
+@pytest.fixture
+def lost_session(
+    isolated_environment: None, need_tool: NeedTool, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A session in tmux whose daemon is dead."""
+    tmux = need_tool("tmux")
+    directory = runtime_dir / "tmux"
+    monkeypatch.setenv("PTYBRIDGE_TMUX_DIR", str(directory))
+    node = Node(runtime_dir, "gone", directory)
+    node.create("lost")
+    node.end(signal.SIGKILL)
+    yield
+    for server in directory.glob("*.tmux"):
+        subprocess.run([tmux, "-S", server, "kill-server"], check=False, capture_output=True)
+
+
 @pytest.mark.parametrize("generation", ["1", "2"])
 def test_every_tool_answers_the_official_clients(
-    daemon: None, generation: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    lost_session: None, daemon: None, generation: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in OPEN_GATES.items():
         monkeypatch.setenv(name, value)
@@ -79,7 +100,7 @@ def test_every_tool_answers_the_official_clients(
         assert isinstance(result["structuredContent"], dict), asked
     called = {asked["name"] for asked, _ in CALLS}
     assert called <= {one["name"] for one in seen["tools"]}
-    assert called == {one.name for one in compat.TOOLS} - {"pty_recover"}, "a new tool is to be called here, too"
+    assert called == {one.name for one in compat.TOOLS}, "a new tool is to be called here, too"
 
 
 @pytest.mark.parametrize("max_chars", [8000, 65536, 1_000_000])
