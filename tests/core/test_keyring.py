@@ -1,6 +1,7 @@
 """Keys and logins: what proves them, how they end, and the file they lie in."""
 # ruff: noqa: ASYNC240 - files of a few hundred bytes
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -135,3 +136,42 @@ async def test_what_cannot_be_written_down_is_not_made(path: Path) -> None:
     with pytest.raises(Conflict):
         await keyring.create_key("ci", "full")
     assert keyring.all() == []
+
+
+async def test_two_daemons_at_the_file_lose_nothing_of_each_other(path: Path) -> None:
+    """As while one hands over to the next."""
+    old = Keyring(path)
+    kept, gone = await old.create_key("kept", "full"), await old.create_key("gone", "full")
+    new = Keyring(path)
+    told: list[str] = []
+    new.ended.append(told.append)
+    late = await old.create_key("late", "full")
+    await old.revoke("gone")
+    assert new.find(late[1]) is not None
+    assert new.find(gone[1]) is None
+    assert told == [gone[0].grant_id]
+    mine = await new.create_key("mine", "full")
+    assert {one.name for one in old.all()} == {one.name for one in new.all()} == {"kept", "late", "mine"}
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(old.create_key, f"a{number}", "read")
+            nursery.start_soon(new.create_key, f"b{number}", "read")
+        nursery.start_soon(old.revoke, "mine")
+    again = Keyring(path)
+    assert len(again.all()) == 12
+    assert again.find(kept[1]) is not None
+    assert again.find(mine[1]) is None
+
+
+async def test_a_lock_that_is_never_free_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.05)
+    keyring = Keyring(path)
+    await keyring.create_key("a", "full")
+    fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(Conflict):
+            await keyring.create_key("b", "full")
+    finally:
+        os.close(fd)
+    assert [one.name for one in keyring.all()] == ["a"]

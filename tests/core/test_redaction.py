@@ -99,6 +99,10 @@ def test_what_holds_no_secret_comes_through_unchanged(data: bytes, size: int) ->
     [
         (b"key AKIAIOSFODNN7EXAMPLE.", b"key [redacted]."),
         (b"ghp_" + b"a1B2" * 9 + b" x", b"[redacted] x"),
+        (b"ptb_" + b"A-_z" * 10 + b"abc\r\n", b"[redacted]\r\n"),
+        (b"/login#ptc_" + b"A-_z" * 10 + b"abc", b"/login#[redacted]"),
+        (b"cookie: ptybridge-7373=ptl_" + b"Ab1z" * 10 + b"abc;", b"cookie: ptybridge-7373=[redacted];"),
+        (b"ticket.ptt_" + b"Ab1z" * 10 + b"abc", b"ticket.[redacted]"),
         (b"github_pat_" + b"a1B2_" * 9 + b"\r\n", b"[redacted]\r\n"),
         (b"Authorization: Bearer abc.def-ghi_jkl\r\n", b"Authorization: Bearer [redacted]\r\n"),
         (b"git clone https://me:s3cr3t@host/x.git", b"git clone https://me:[redacted]@host/x.git"),
@@ -112,7 +116,7 @@ def test_what_holds_no_secret_comes_through_unchanged(data: bytes, size: int) ->
 def test_s32_credentials_are_known_by_their_form(raw: bytes, clean: bytes, size: int) -> None:
     streamed = in_pieces(raw, Secrets(), size)
     # Of single bytes the first ones, which all such tokens have in common, are out before they are recognised.
-    assert re.sub(rb"(AK?I?|ghp|github_pat)(?=\[)", b"", streamed) == clean
+    assert re.sub(rb"(AK?I?|ghp|pt[blct]?|github_pat)(?=\[)", b"", streamed) == clean
 
 
 @pytest.mark.parametrize(

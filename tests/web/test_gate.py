@@ -288,6 +288,20 @@ async def test_s09_starting_programs_is_limited(daemon: Daemon, http: Http, monk
     assert (await http.post("/v1/sessions/x/input", {"data": "x"}, [bearer(value)])).status == 404
 
 
+class TestConfiguredRates:
+    @pytest.fixture
+    def web_settings(self) -> config.Web:
+        return config.Web(enabled=True, port=0, creates_at_once=2, creates_per_second=0.001, writes_at_once=3,
+                          writes_per_second=0.001, failures_at_once=1, failures_per_second=0.001)  # fmt: skip
+
+    async def test_s09_other_rates_can_be_set(self, daemon: Daemon, http: Http) -> None:
+        value = await new_key(daemon)
+        creates = [(await http.post("/v1/exec", {"nothing": 1}, [bearer(value)])).status for _ in range(3)]
+        writes = [(await http.post("/v1/sessions/x/input", {"data": ""}, [bearer(value)])).status for _ in range(4)]
+        failures = [(await http.get("/v1/node", [bearer("ptb_x")])).status for _ in range(2)]
+        assert (creates, writes, failures) == ([400, 400, 429], [404, 404, 404, 429], [401, 429])
+
+
 def test_s09_everything_that_starts_programs_counts_as_that() -> None:
     starts = [one for one in contract() if one.scope.endswith(":create")]
     assert {one.name for one in starts} == gate_module.CREATE_CALLS

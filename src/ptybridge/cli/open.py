@@ -16,6 +16,8 @@ from ptybridge.model import Level
 
 # Below the runtime directory, so that it is gone with the user's session at the latest.
 _PAGE = "open-{}.html"
+# A slow browser has read it by then; the code in it is good once, and for two minutes at most.
+PAGE_SECONDS = 60
 
 
 @command(
@@ -68,11 +70,28 @@ def _show(app: App, url: str) -> bool:
             f'<meta http-equiv="refresh" content="0; url={link}"><title>ptybridge</title>'
             f'<a href="{link}">ptybridge</a>\n'
         )
-    return webbrowser.open(f"file://{path}")
+    try:
+        return webbrowser.open(f"file://{path}")
+    finally:
+        _remove_soon(path)
+
+
+def _remove_soon(path: str) -> None:
+    """Remove the page when the browser has had the time to read it, without waiting for that."""
+    import subprocess
+
+    subprocess.run(
+        ["sh", "-c", '{ sleep "$1"; rm -f -- "$2"; } &', "sh", str(PAGE_SECONDS), path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        check=False,
+    )
 
 
 def _sweep(app: App) -> None:
-    """Remove the pages of earlier calls. Their codes are used or too old; a browser may be slow to read its own."""
+    """Remove the pages of earlier calls that were left, such as by a machine that was switched off."""
     import time
 
     begin, end = _PAGE.split("{}")

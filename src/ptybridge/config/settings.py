@@ -147,6 +147,14 @@ class Web(Section, frozen=True):
     tls_key: AbsolutePath | None = None
     access_log: bool = True
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1024
+    # Of each principal and each address: programs started, and other changes; so many at once may be saved up.
+    creates_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 5.0
+    creates_at_once: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 60
+    writes_per_second: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 200.0
+    writes_at_once: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    # Of each address: wrong codes, keys and tickets.
+    failures_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 0.2
+    failures_at_once: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     # A peer that takes nothing for so long is given up.
     send_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = 30_000
     # So long requests may take to end once the daemon stops.

@@ -4,13 +4,18 @@ How it works: a secret is 256 random bits with a prefix that says what it is. On
 so much randomness needs no slow hash, and a slow one would let strangers buy our time. Changes hold in memory at once
 and are answered once they are on the disk. A grant that ends, by revocation or by its time, is told to everybody who
 listens, so that what is open on it can be closed; logins end with the key they were made with.
+While a daemon hands over to the next, both have the file. So a change is made under a lock, to what the file holds by
+then, and whoever looks something up sees by the file's number and time that the other has changed it.
 """
 
+import fcntl
 import hashlib
 import hmac
 import logging
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,6 +36,8 @@ MAX_KEYS: Final = 1000
 MAX_LOGINS: Final = 200
 # When a grant was last used is written at most this often.
 NOTE_SECONDS: Final = 60.0
+# The other daemon holds the lock for the time that a small file takes to be written.
+LOCK_SECONDS: Final = 10.0
 
 Ended = Callable[[str], None]
 
@@ -57,9 +64,14 @@ class Keyring:
         self._hashes: dict[str, str] = {}
         self._by_hash: dict[str, str] = {}
         self._unsaved = False
+        # What the file does not know yet; everything else that it does not have, somebody else has ended.
+        self._made: set[str] = set()
+        self._dropped: set[str] = set()
+        self._seen: tuple[int, int, int] | None = None
         self._writing = trio.Lock()  # of two that change something, the later writes last
         self.ended: list[Ended] = []
         if path is not None:
+            self._seen = _version(path)
             for one in _load(path):
                 self._put(one.grant, one.sha256)
 
@@ -70,6 +82,7 @@ class Keyring:
             due = min((one.expires_at_ms for one in self._grants.values() if one.expires_at_ms), default=None)
             left = NOTE_SECONDS if due is None else max(0.05, (due - now_ms()) / 1000)
             await trio.sleep(min(left, NOTE_SECONDS))
+            self._look()
             if self._expire() or self._unsaved:
                 try:
                     await self._save()
@@ -80,6 +93,7 @@ class Keyring:
 
     def find(self, secret: str) -> Grant | None:
         """Return the grant this secret proves, None for a wrong, revoked or expired one."""
+        self._look()
         digest = _hash(secret)
         grant_id = self._by_hash.get(digest[:16])
         # What is looked up is the beginning of a hash, which tells a guesser nothing about the secret.
@@ -101,6 +115,7 @@ class Keyring:
 
     def all(self) -> list[Grant]:
         """Return what is good, oldest first."""
+        self._look()
         return sorted((one for one in self._grants.values() if not _over(one)), key=lambda one: one.created_at_ms)
 
     # -- changing -------------------------------------------------------------------------------------------
@@ -184,6 +199,7 @@ class Keyring:
     async def _add(self, grant: Grant) -> tuple[Grant, str]:
         secret = PREFIXES[grant.kind] + secrets.token_urlsafe(SECRET_BYTES)
         self._put(grant, _hash(secret))
+        self._made.add(grant.grant_id)
         try:
             await self._saved("nothing was made")
         except BaseException:
@@ -198,6 +214,8 @@ class Keyring:
 
     def _drop(self, grant_id: str) -> None:
         if self._grants.pop(grant_id, None) is not None:
+            self._dropped.add(grant_id)
+            self._made.discard(grant_id)
             self._by_hash.pop(self._hashes.pop(grant_id)[:16], None)
             for tell in list(self.ended):
                 tell(grant_id)
@@ -223,11 +241,65 @@ class Keyring:
         async with self._writing:
             if self._path is None:
                 return
-            self._unsaved = False
-            stored = [_Stored(grant=one, sha256=self._hashes[one.grant_id]) for one in self._grants.values()]
-            data = msgspec.json.format(msgspec.json.encode(_File(grants=stored)), indent=1)
-            with trio.CancelScope(shield=True):  # a rename is quick; half of one is none
-                await trio.to_thread.run_sync(write_private, self._path, data + b"\n")
+            path = self._path
+            async with _locked(path):
+                self._look()
+                self._unsaved = False
+                stored = [_Stored(grant=one, sha256=self._hashes[one.grant_id]) for one in self._grants.values()]
+                made, dropped = set(self._made), set(self._dropped)
+                data = msgspec.json.format(msgspec.json.encode(_File(grants=stored)), indent=1)
+                with trio.CancelScope(shield=True):  # a rename is quick; half of one is none
+                    await trio.to_thread.run_sync(write_private, path, data + b"\n")
+                self._seen = _version(path)
+                self._made -= made
+                self._dropped -= dropped
+
+    def _look(self) -> None:
+        """Take over what another daemon has changed in the file. What cannot be read changes nothing."""
+        if self._path is None or (version := _version(self._path)) in {None, self._seen}:
+            return
+        self._seen = version
+        try:
+            there = {one.grant.grant_id: one for one in _load(self._path)}
+        except ConfigInvalid as exc:
+            log.warning("%s", exc.message)
+            return
+        for grant_id in [one for one in self._grants if one not in there and one not in self._made]:
+            self._drop(grant_id)
+            self._dropped.discard(grant_id)
+        for grant_id, one in there.items():
+            if grant_id not in self._grants and grant_id not in self._dropped:
+                self._put(one.grant, one.sha256)
+
+
+@asynccontextmanager
+async def _locked(path: Path) -> AsyncIterator[None]:
+    """Keep other daemons from changing the file. Raises `OSError`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The file itself is replaced, so it cannot be what is locked; its directory stays.
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = trio.current_time() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if trio.current_time() >= deadline:
+                    raise
+            await trio.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """Return what is another for each file that replaces the last, None without one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _hash(secret: str) -> str:

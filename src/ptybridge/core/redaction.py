@@ -57,6 +57,8 @@ _NAMED: Final = (
 _CREDENTIALS: Final = (
     _expression(rb"(?:\b|_)((?:AKIA|ASIA)[A-Z0-9]{16})\b"),
     _expression(rb"(?:\b|_)(gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{20,255})"),
+    # Our own keys, logins, codes and tickets: 256 bits as base64 without padding.
+    _expression(rb"(?:\b|_)(pt[blct]_[A-Za-z0-9_-]{43})"),
     _expression(rb"(?i:\bbearer[ \t]{1,4})([A-Za-z0-9._~+/-]{8,900}=*)"),
     _expression(rb"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@\"']{0,128}:([^\s/@\"']{1,256})@"),
     _expression(_NAMED + rb"=[\"']?([^\s\"',;&|)]{4,512})"),
@@ -67,11 +69,12 @@ _CREDENTIALS: Final = (
 # Without any of these there is no credential; most output has none, and one search is cheaper than all of them.
 _SIGN: Final = _expression(
     rb"(?i:passw|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|bearer)"
-    rb"|AKIA|ASIA|gh[pousr]_|github_pat_|://|-----|-\z"
+    rb"|AKIA|ASIA|gh[pousr]_|github_pat_|pt[blct]_|://|-----|-\z"
 )
 # What may become one of them when more comes, with the group that must wait for it.
 _BEGINNINGS: Final = (
     _expression(rb"((?:AKIA|ASIA|gh[pousr]_|github_pat_)[A-Za-z0-9_]{0,255})\z"),
+    _expression(rb"(pt[blct]_[A-Za-z0-9_-]{0,42})\z"),
     _expression(rb"(?i:\bbearer[ \t]{1,4})([^\s]{1,900})\z"),
     _expression(rb"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@\"']{0,128}:([^\s/@\"']{1,256})\z"),
     _expression(_NAMED + rb"[ \t]{0,4}[=:][ \t]{0,4}([\"'][^\r\n\"']{0,512}|[^\s\"',;&|)]{1,512})\z"),

@@ -87,7 +87,7 @@ class Authority:
         self._watched: dict[str, trio.Event] = {}
         self._open: dict[str, set[trio.CancelScope]] = {}
         # Only failures count, so that whoever has a key that is good is never locked out by those who guess.
-        self.failures = Limit(burst=10, per_second=0.2)
+        self.failures = Limit(web.failures_at_once, web.failures_per_second)
         keys.ended.append(self._end)
 
     @property

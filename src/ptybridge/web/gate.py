@@ -38,8 +38,9 @@ class Gate:
         self._inner = inner
         self._auth = web.auth
         self._sites = Sites(web.config.web)
-        self._creates = Limit(burst=60, per_second=5)
-        self._writes = Limit(burst=1000, per_second=200)
+        settings = web.config.web
+        self._creates = Limit(settings.creates_at_once, settings.creates_per_second)
+        self._writes = Limit(settings.writes_at_once, settings.writes_per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
