@@ -395,6 +395,12 @@ class UnsafeArchive(FileFailed):
     """The archive holds what would lead out of the directory or is no file; nothing was extracted."""
 
 
+class FetchFailed(FileFailed):
+    """The other side did not give the file; nothing was changed."""
+
+    http_status = 502
+
+
 class ChecksumMismatch(FileFailed):
     """What arrived is not what was sent; it was thrown away."""
 

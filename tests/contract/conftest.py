@@ -41,6 +41,12 @@ def confirm() -> Literal["caller", "human"]:
 
 
 @pytest.fixture
+def files() -> config.Files:
+    """What holds for files; a module may override it."""
+    return config.Files()
+
+
+@pytest.fixture
 def socket_path(runtime_dir: Path) -> Path:
     return runtime_dir / "p" / "daemon.sock"
 
@@ -50,6 +56,7 @@ async def daemon(
     settings: config.Daemon,
     rules: tuple[config.PolicyRule, ...],
     confirm: Literal["caller", "human"],
+    files: config.Files,
     socket_path: Path,
     runtime_dir: Path,
     tmp_path: Path,
@@ -63,7 +70,11 @@ async def daemon(
     )
     daemon = Daemon(
         config.Config(
-            paths=paths, daemon=settings, policy=config.Policy(rule=rules, confirm=confirm), web=config.Web(port=0)
+            paths=paths,
+            daemon=settings,
+            files=files,
+            policy=config.Policy(rule=rules, confirm=confirm),
+            web=config.Web(port=0),
         )
     )
     listener.prepare_directory(socket_path.parent)

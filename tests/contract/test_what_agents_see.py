@@ -312,7 +312,8 @@ CHANNELS: Final[dict[Any, dict[str, Any]]] = {
 # Facts of ptybridge's own, what the caller itself has said, and numbers.
 SILENT: Final = frozenset(
     "session.resize session.signal session.close session.close_all session.kick session.write session.send_keys "
-    "session.paste file.write file.delete file.copy file.move file.mkdir lease.get lease.acquire lease.release "
+    "session.paste file.fetch file.write file.delete file.copy file.move file.mkdir lease.get lease.acquire "
+    "lease.release "
     "lease.handoff lease.takeover policy.check policy.confirm secret.request secret.list secret.provide secret.deny "
     "approval.list approval.decide approval.wait key.create key.list key.revoke node.info node.health node.metrics "
     "node.limits node.set_limits node.shutdown node.restart node.upgrade rpc.discover rpc.cancel web.open "

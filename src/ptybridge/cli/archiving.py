@@ -1,4 +1,4 @@
-"""`file archive` and `file extract`."""
+"""`file archive`, `file extract` and `file fetch`."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 import msgspec
 
-from ptybridge.api import archive
+from ptybridge.api import archive, fetch
 from ptybridge.api.operation import Operation, Params
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
@@ -84,6 +84,36 @@ def extract_command(
         app.emit(done)
     else:
         print(f"{printable(done.path)}: {done.entries} entries, {output.size(done.bytes)}")
+
+
+@command(
+    "fetch",
+    example="""
+    ptybridge file fetch https://example.org/data.csv ~/data.csv
+    ptybridge file fetch --sha256 9f86d08…0f00a08 https://example.org/tool ~/bin/tool
+    """,
+)
+@click.argument("url")
+@click.argument("path")
+@click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
+@click.option("-p", "--parents", is_flag=True, help="Make the directories above PATH.")
+@click.option("--mode", metavar="0644", help="Its permissions.")
+@click.option("--sha256", metavar="HEX", help="The checksum it must have.")
+@click.option("--max-bytes", type=click.IntRange(0), default=4 << 30, metavar="N", help="How large it may be.")
+def fetch_command(
+    app: App, url: str, path: str, force: bool, parents: bool, mode: str | None, sha256: str | None, max_bytes: int
+) -> None:
+    """Get a URL into a file on the daemon's side: whole, or not at all.
+
+    The configuration has to allow it: `[files] fetch = true`.
+    """
+    params = fetch.FetchFile(
+        url=url, path=path, cwd=os.getcwd(), overwrite=force, create_parents=parents, mode=mode, sha256=sha256,
+        max_bytes=max_bytes,
+    )  # fmt: skip
+    done = watched(app, fetch.FETCH, params, path)
+    if app.json:
+        app.emit(done)
 
 
 def watched(app: App, operation: Operation[Any, Any], params: Params, name: str) -> Any:

@@ -11,7 +11,7 @@ from ptybridge.api import file
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
-from ptybridge.cli.archiving import archive_command, extract_command
+from ptybridge.cli.archiving import archive_command, extract_command, fetch_command
 from ptybridge.cli.command import Group, command
 from ptybridge.cli.watching import watch_command
 from ptybridge.errors import InvalidParams
@@ -304,5 +304,6 @@ for _each in (
     archive_command,
     extract_command,
     watch_command,
+    fetch_command,
 ):
     file_command.add_command(_each)

@@ -118,6 +118,8 @@ class Files(Section, frozen=True):
     roots: tuple[Annotated[str, msgspec.Meta(pattern=r"^[/~]")], ...] = ()
     deny: tuple[str, ...] = ()
     hard_links: bool = True
+    # `file.fetch`, for everybody: a daemon that gets what it is told to reach opens its network to its callers.
+    fetch: bool = False
 
 
 class Secret(Section, frozen=True):

@@ -47,6 +47,7 @@ from ptybridge.service.attach import AttachService
 from ptybridge.service.command import CommandService
 from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
+from ptybridge.service.fetch import FetchService
 from ptybridge.service.file import FileService, FileThreads
 from ptybridge.service.follow import FollowService
 from ptybridge.service.guard import Guard
@@ -172,6 +173,7 @@ class Daemon:
             TransferService(places, threads),
             ArchiveService(places, threads),
             WatchService(places, threads),
+            FetchService(places, allowed=config.files.fetch),
             self.node,
             web,
             self.share,

@@ -28,8 +28,8 @@ _LONGEST_CHARACTER: Final = 4
 class FileThreads:
     """Where everything that blocks on files runs. A cancelled call ends between two pieces of its work."""
 
-    def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(MOST_THREADS)
+    def __init__(self, most: int = MOST_THREADS) -> None:
+        self._limiter = trio.CapacityLimiter(most)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread; it calls `still_wanted` now and then."""

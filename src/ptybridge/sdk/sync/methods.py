@@ -12,6 +12,7 @@ from ptybridge.api import attach as api_attach
 from ptybridge.api import command as api_command
 from ptybridge.api import event as api_event
 from ptybridge.api import exec as api_exec
+from ptybridge.api import fetch as api_fetch
 from ptybridge.api import file as api_file
 from ptybridge.api import key as api_key
 from ptybridge.api import lease as api_lease
@@ -730,6 +731,40 @@ class FileMethods:
         return self._link.stream(
             api_watch.WATCH,
             api_watch.WatchFiles(path=path, cwd=cwd, recursive=recursive, after=after, max_directories=max_directories),
+        )
+
+    def fetch(
+        self,
+        url: str,
+        path: str,
+        *,
+        cwd: str | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+        mode: str | None = None,
+        sha256: str | None = None,
+        max_bytes: int = 4294967296,
+        timeout: float = 3600.0,
+    ) -> Events[api_archive.FileWork]:
+        """Get an http or https URL into a file, which has its name when all of it has come and has this `sha256`.
+
+        Off unless `[files] fetch = true`. Callers who are confined reach public addresses only, redirects
+        included. `timeout` bounds it all; 30 seconds of silence end it as well. Cancelling the stream leaves
+        nothing behind.
+        """
+        return self._link.stream(
+            api_fetch.FETCH,
+            api_fetch.FetchFile(
+                url=url,
+                path=path,
+                cwd=cwd,
+                overwrite=overwrite,
+                create_parents=create_parents,
+                mode=mode,
+                sha256=sha256,
+                max_bytes=max_bytes,
+                timeout_ms=milliseconds(timeout),
+            ),
         )
 
 
