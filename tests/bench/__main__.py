@@ -1,6 +1,5 @@
 """`python -m tests.bench`: measures, and prints one table with ratios and a verdict for each target.
 
-P2 and P5 are about the web's terminal: they come with what they measure.
 P13 is a test, in CI and in `make soak`.
 """
 
@@ -12,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench import agents, calls, memory, screens, spawning, terminals
+from tests.bench import agents, calls, memory, screens, spawning, terminals, web_terminals
 from tests.bench.lab import BenchError, Lab, installed
 from tests.bench.results import Row, table
 
@@ -20,9 +19,11 @@ from ptybridge.errors import PtybridgeError
 
 BENCHES: dict[str, Callable[[Lab], list[Row]]] = {
     "P1": terminals.flood_throughput,
-    "P3": terminals.echo_idle,
+    "P2": web_terminals.flood_throughput,
+    "P3": lambda lab: [*terminals.echo_idle(lab), *web_terminals.echo_idle(lab)],
     "P4": terminals.echo_beside_flood,
-    "P6": terminals.stalled_viewer,
+    "P5": web_terminals.many_viewers,
+    "P6": lambda lab: [*terminals.stalled_viewer(lab), *web_terminals.stalled_viewer(lab)],
     "P7": memory.idle_sessions,
     "P8": calls.list_command,
     "P9": calls.list_calls,

@@ -9,9 +9,13 @@
  *   pty COMMAND...                 a terminal of our own with COMMAND behind it (a child, or a tmux client)
  *   dtach SOCKET                   dtach's protocol
  *   ptybridge SOCKET SESSION       the attach frames of src/ptybridge/wire/attach.py
+ *   websocket PORT PATH KEY        the same in the messages of a WebSocket (RFC 6455)
+ *   terminado PORT PATH            terminado's messages: JSON arrays ["stdin", TEXT] and ["stdout", TEXT]
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -143,7 +147,7 @@ static void open_dtach(const char *path)
     receive = plain_receive;
 }
 
-enum { INPUT = 0x01, ACK = 0x03, OUTPUT = 0x11, GAP = 0x14, PING = 0x21, PONG = 0x22, HEAD = 5, OFFSET = 8 };
+enum { INPUT = 0x01, ACK = 0x03, OUTPUT = 0x11, SNAPSHOT = 0x12, GAP = 0x14, PING = 0x21, PONG = 0x22, HEAD = 5, OFFSET = 8 };
 /* Saying less often what has been shown costs nothing; much more often would cost the daemon. */
 enum { ACK_EVERY = 256 * 1024 };
 
@@ -164,13 +168,33 @@ static void put_big_endian(unsigned char *data, int bytes, uint64_t value)
         data[i] = value & 0xff;
 }
 
+enum { TEXT_MESSAGE = 1, BINARY_MESSAGE = 2, CLOSE_MESSAGE = 8, PING_MESSAGE = 9, PONG_MESSAGE = 10 };
+static int over_websocket = 0;
+
+/* A mask of zeros is one like any other, and what it costs is the client's affair. */
+static void send_message(int opcode, const void *payload, size_t length)
+{
+    unsigned char message[8 + 256] = {0x80 | opcode, 0x80 | (length < 126 ? length : 126)};
+    size_t head = 2;
+    if (length >= 126) {
+        put_big_endian(message + 2, 2, length);
+        head = 4;
+    }
+    memset(message + head, 0, 4);
+    memcpy(message + head + 4, payload, length);
+    write_all(message, head + 4 + length);
+}
+
 static void send_frame(int type, const void *payload, size_t length)
 {
-    unsigned char frame[HEAD + 256];
+    unsigned char frame[HEAD + 240];
     frame[0] = type;
     put_big_endian(frame + 1, 4, length);
     memcpy(frame + HEAD, payload, length);
-    write_all(frame, HEAD + length);
+    if (over_websocket)
+        send_message(BINARY_MESSAGE, frame, HEAD + length);
+    else
+        write_all(frame, HEAD + length);
 }
 
 static void frame_send(const char *keys, size_t length)
@@ -178,17 +202,23 @@ static void frame_send(const char *keys, size_t length)
     send_frame(INPUT, keys, length);
 }
 
+static void acknowledge(uint64_t offset)
+{
+    unsigned char ack[OFFSET];
+    put_big_endian(ack, OFFSET, offset);
+    send_frame(ACK, ack, sizeof ack);
+    acknowledged = offset;
+}
+
 static void take_frame(int type, const unsigned char *payload, size_t length)
 {
     if (type == OUTPUT) {
         uint64_t end = big_endian(payload, OFFSET) + length - OFFSET;
         take(payload + OFFSET, length - OFFSET);
-        if (end >= acknowledged + ACK_EVERY) {
-            unsigned char ack[OFFSET];
-            put_big_endian(ack, OFFSET, end);
-            send_frame(ACK, ack, sizeof ack);
-            acknowledged = end;
-        }
+        if (end >= acknowledged + ACK_EVERY)
+            acknowledge(end);
+    } else if (type == SNAPSHOT) {
+        acknowledge(big_endian(payload, OFFSET));
     } else if (type == GAP) {
         lost += big_endian(payload + OFFSET, OFFSET) - big_endian(payload, OFFSET);
     } else if (type == PING) {
@@ -237,6 +267,115 @@ static void open_ptybridge(const char *path, const char *session)
     receive = frame_receive;
 }
 
+/* -- WebSockets ---------------------------------------------------------------------------------------------- */
+
+static void (*take_message)(int opcode, unsigned char *payload, size_t length);
+
+static void message_receive(void)
+{
+    size_t at = 0;
+    held += read_some(buffer + held, sizeof buffer - held);
+    while (held - at >= 2) {
+        size_t length = buffer[at + 1] & 0x7f, head = length < 126 ? 2 : length == 126 ? 4 : 10;
+        if (held - at < head)
+            break;
+        if (head > 2)
+            length = big_endian(buffer + at + 2, head - 2);
+        if (length > sizeof buffer - head)
+            fail("a message is larger than the buffer");
+        if (held - at < head + length)
+            break;
+        int opcode = buffer[at] & 0x0f;
+        if (opcode == CLOSE_MESSAGE)
+            fail("the server closes");
+        if (opcode == PING_MESSAGE)
+            send_message(PONG_MESSAGE, buffer + at + head, length);
+        else
+            take_message(opcode, buffer + at + head, length);
+        at += head + length;
+    }
+    memmove(buffer, buffer + at, held - at);
+    held -= at;
+}
+
+static void take_frames(int opcode, unsigned char *payload, size_t length)
+{
+    if (opcode != BINARY_MESSAGE)
+        return; /* the answer before the first frame */
+    while (length >= HEAD) {
+        size_t inner = big_endian(payload + 1, 4);
+        take_frame(payload[0], payload + HEAD, inner);
+        payload += HEAD + inner;
+        length -= HEAD + inner;
+    }
+}
+
+/* ["stdout", "TEXT"], decoded in place; what a bench prints is ASCII. */
+static void take_json(int opcode, unsigned char *payload, size_t length)
+{
+    static const char begin[] = "[\"stdout\", \"";
+    size_t at = sizeof begin - 1, made = 0;
+    (void)opcode;
+    if (length < at + 2 || memcmp(payload, begin, at) != 0)
+        return;
+    for (; at < length - 2; at++) {
+        unsigned char byte = payload[at];
+        if (byte == '\\') {
+            byte = payload[++at];
+            if (byte == 'u') {
+                char digits[5] = {0};
+                memcpy(digits, payload + at + 1, 4);
+                byte = strtol(digits, NULL, 16);
+                at += 4;
+            } else if (byte == 'n') {
+                byte = '\n';
+            } else if (byte == 'r') {
+                byte = '\r';
+            }
+        }
+        payload[made++] = byte;
+    }
+    take(payload, made);
+}
+
+static void json_send(const char *keys, size_t length)
+{
+    char message[64];
+    int made = snprintf(message, sizeof message, "[\"stdin\", \"%.*s\"]", (int)length, keys);
+    send_message(TEXT_MESSAGE, message, made);
+}
+
+static void open_websocket(const char *port, const char *path, const char *key)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
+    int one = 1;
+    char head[2048];
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        fail("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    int length = snprintf(head, sizeof head,
+                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                          "%s%s%s\r\n",
+                          path, port, key ? "Sec-WebSocket-Protocol: ptybridge.v1\r\nAuthorization: Bearer " : "",
+                          key ? key : "", key ? "\r\n" : "");
+    write_all(head, length);
+    size_t got = 0;
+    for (; got < sizeof head - 1 && (got < 4 || memcmp(head + got - 4, "\r\n\r\n", 4) != 0); got++)
+        read_some(head + got, 1);
+    head[got] = 0;
+    if (strncmp(head, "HTTP/1.1 101 ", 13) != 0) {
+        fputs(head, stderr);
+        fail("the upgrade was refused");
+    }
+    over_websocket = 1;
+    send_keys = key ? frame_send : json_send;
+    take_message = key ? take_frames : take_json;
+    receive = message_receive;
+}
+
 static void open_way(int count, char **way)
 {
     name_of_way = way[0];
@@ -246,6 +385,10 @@ static void open_way(int count, char **way)
         open_dtach(way[1]);
     else if (strcmp(way[0], "ptybridge") == 0 && count == 3)
         open_ptybridge(way[1], way[2]);
+    else if (strcmp(way[0], "websocket") == 0 && count == 4)
+        open_websocket(way[1], way[2], way[3]);
+    else if (strcmp(way[0], "terminado") == 0 && count == 3)
+        open_websocket(way[1], way[2], NULL);
     else
         fail("no such way");
 }

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import psutil
@@ -97,7 +97,16 @@ def echo_beside_flood(lab: Lab) -> list[Row]:
         )
 
 
-def stalled_viewer(lab: Lab) -> list[Row]:
+def over_socket(daemon: Daemon) -> Callable[[str], tuple[str, ...]]:
+    """Return how the client gets to a session: over the daemon's socket."""
+    return lambda session_id: ("ptybridge", daemon.socket, session_id)
+
+
+def stalled_viewer(
+    lab: Lab,
+    what: str = "2 viewers beside a stalled one",
+    ways: Callable[[Daemon], Callable[[str], tuple[str, ...]]] = over_socket,
+) -> list[Row]:
     """P6: two viewers of a flood beside a third that has stopped reading, and beside a third that reads."""
     size = lab.size(48_000_000, 2_000_000)
     ring = 1 << 20
@@ -107,7 +116,7 @@ def stalled_viewer(lab: Lab) -> list[Row]:
     def slowest(daemon: Daemon, third: str) -> float:
         nonlocal lost, growth
         with daemon.session(lab.child, "flood", str(size), max_output_bytes=ring) as session_id:
-            way = ("ptybridge", daemon.socket, session_id)
+            way = way_to(session_id)
             # The child answers once its terminal is raw; only then can bytes be counted.
             daemon.call("session.write", session_id=session_id, data="?")
             daemon.call("session.read_until", session_id=session_id, pattern="!")
@@ -126,10 +135,11 @@ def stalled_viewer(lab: Lab) -> list[Row]:
         return max(one["seconds"] for one in figures)
 
     with lab.daemon() as daemon:
+        way_to = ways(daemon)
         slowest(daemon, "watch")  # warm: what a first flood allocates once is not the stalled viewer's doing
         rows = compare(
             "P6",
-            "2 viewers beside a stalled one",
+            what,
             "s",
             {OURS: lambda: slowest(daemon, "stall"), "the third reads": lambda: slowest(daemon, "watch")},
             [Target("the third reads", NOISE, "at most")],
