@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "search": ("history", "Find lines in what a session has printed."),
         "history": ("history", "List the commands that ran in a session's shell."),
         "wait": ("waiting", "Wait until something holds in a session."),
+        "expect": ("expect", "Play a scripted dialogue with a program."),
     },
     "Control": {
         "rename": ("control", "Give a session another name."),
