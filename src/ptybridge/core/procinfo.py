@@ -18,6 +18,8 @@ from typing import Final
 import msgspec
 
 PROC: Final = Path("/proc")
+# 52 numbers and a name of at most 64 bytes: proc_pid_stat(5).
+_STAT_BYTES: Final = 4096
 
 # A command line can be megabytes long; nobody reads more than this.
 _COMMAND_BYTES: Final = 4096
@@ -69,7 +71,9 @@ class ForegroundProcess(msgspec.Struct, frozen=True):
 def process_stat(pid: int) -> ProcessStat | None:
     """Return the process's facts, None if there is no such process."""
     try:
-        text = (PROC / str(pid) / "stat").read_bytes().decode(errors="replace")
+        # Not by `Path`, which takes as long as the kernel does: this is asked at every write of an agent.
+        with open(f"{PROC}/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read(_STAT_BYTES).decode(errors="replace")
     except OSError:
         return None
     # The name stands in parentheses and may itself contain any of them: proc_pid_stat(5).
@@ -90,7 +94,7 @@ def process_stat(pid: int) -> ProcessStat | None:
 def process_command(pid: int) -> list[str]:
     """Return the process's argv, [] if it is unknown (kernel threads, other users' hidden processes)."""
     try:
-        with (PROC / str(pid) / "cmdline").open("rb") as file:
+        with open(f"{PROC}/{pid}/cmdline", "rb") as file:
             data = file.read(_COMMAND_BYTES)
     except OSError:
         return []
