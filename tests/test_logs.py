@@ -15,7 +15,7 @@ def test_files_end_with_the_line_that_fills_them_and_the_oldest_goes(tmp_path: P
     for line in lines:
         file.emit(logging.LogRecord("n", logging.INFO, "", 0, line, (), None))
     file.close()
-    found = sorted(tmp_path.iterdir(), reverse=True)
+    found = sorted(tmp_path.glob("log*"), reverse=True)
     assert [path.name for path in found] == ["log.2", "log.1", "log"]
     kept = [line for path in found for line in path.read_text().splitlines()]
     assert kept == lines[-len(kept) :]
