@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.sdk.conftest import PATIENCE_SECONDS, Node
 
-from ptybridge import Client
+from ptybridge import EXITED, Client
 from ptybridge.errors import InvalidParams
 from ptybridge.sdk.dialogue import fetch_secrets, play
 from ptybridge.sdk.script import parse
@@ -138,3 +138,20 @@ def test_a_secret_has_one_line() -> None:
     for value in ("", "a\nb", "a\rb"):
         with pytest.raises(InvalidParams, match="one line"):
             fetch_secrets(script, {"PW": value})
+
+
+def test_a_human_is_asked_at_the_terminal(node: Node, tmp_path: Path) -> None:
+    path = tmp_path / "ask.expect"
+    ask = "spawn python3 -c 'import getpass; print(len(getpass.getpass(\"Key: \")))'\n"
+    path.write_text(f'{ask}define pin ask "PIN, please: "\nexpect "Key: "\nsecret pin\nexpect "{len(VALUE)}"\n')
+    with Client.local(socket=node.socket) as client:
+        command = [sys.executable, "-m", "ptybridge", "expect", "-v", str(path)]
+        with client.sessions.create(command, env=dict(node.env)) as session:
+            session.expect("PIN, please: ")
+            session.write_line(VALUE)
+            # Nothing of it is echoed, and the steps that are told do not have it.
+            ended = session.expect(EXITED, timeout=PATIENCE_SECONDS)
+            info = session.get()
+    assert info.exit_code == 0, ended.before
+    assert "secret pin" in ended.before
+    assert VALUE not in ended.before

@@ -87,6 +87,7 @@ async def test_the_official_client_uses_everything(daemon: Daemon, mode: str, ve
     with trio.fail_after(PATIENCE_SECONDS):
         async with client(daemon, await new_key(daemon), "?tools=agent", mode) as mcp:
             assert mcp.protocol_version == version
+            assert mcp.server_capabilities.resources.list_changed
             names = [one.name for one in (await mcp.list_tools()).tools]
             assert "pty_run" in names
             assert "pty_spawn" in names

@@ -17,6 +17,7 @@ import msgspec
 import trio
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
+from mcp.server.models import InitializationOptions
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     ListenHandler,
@@ -64,9 +65,20 @@ async def serve(endpoint: Endpoint, caller: Caller, params: api.Open, channel: C
             await server.run(
                 Incoming(channel, MAX_LINE_BYTES, client.lane.take),
                 Outgoing(channel),
-                server.create_initialization_options(NotificationOptions(resources_changed=True)),
+                server.create_initialization_options(),
             )
         nursery.cancel_scope.cancel()
+
+
+class _Server(Server[Any]):
+    """The SDK's server, which tells of itself that it reports changes of the list of resources."""
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *args: Any, **kwargs: Any
+    ) -> InitializationOptions:
+        """Return them. Over HTTP the SDK asks for them itself, and names none."""
+        told = notification_options or NotificationOptions(resources_changed=True)
+        return super().create_initialization_options(told, *args, **kwargs)
 
 
 class _Client:
@@ -95,7 +107,7 @@ class _Client:
 
     def server(self) -> Server[Any]:
         """Return the SDK's server with all handlers."""
-        server: Server[Any] = Server(
+        server = _Server(
             "ptybridge",
             version=__version__,
             title="ptybridge",
