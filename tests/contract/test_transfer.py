@@ -11,6 +11,7 @@ import trio
 from tests.contract.endpoints import PATIENCE_SECONDS, Client, Link
 
 from ptybridge.api import transfer
+from ptybridge.daemon import Daemon
 from ptybridge.errors import (
     EtagMismatch,
     FileExists,
@@ -208,3 +209,22 @@ async def test_a_file_that_changes_while_it_is_read_is_told(client: Client, plac
                 break
             assert isinstance(frame, frames.Data)
             await link.send(frames.Ack(frame.offset + len(frame.data)))
+
+
+async def test_a_part_that_nobody_resumes_is_deleted_when_it_is_old(
+    client: Client, daemon: Daemon, place: Path
+) -> None:
+    async with client.channel(transfer.UPLOAD, path=str(place / "up")) as link:
+        await send(link, DATA, 0, 100_000)
+    left = [place / one for one in os.listdir(place)]
+    assert len(left) == 1
+    daemon._leftovers.clean()
+    assert left[0].exists()
+    os.utime(left[0], (1, 1))
+    with trio.fail_after(PATIENCE_SECONDS):
+        # The daemon holds it until it has noticed that the client is gone.
+        while True:
+            daemon._leftovers.clean()
+            if not left[0].exists():
+                return
+            await trio.sleep(0.01)

@@ -120,6 +120,8 @@ class Files(Section, frozen=True):
     hard_links: bool = True
     # `file.fetch`, for everybody: a daemon that gets what it is told to reach opens its network to its callers.
     fetch: bool = False
+    # Parts of uploads that nobody has resumed for so long are deleted.
+    keep_partial_ms: Annotated[int, msgspec.Meta(ge=60_000, le=10 * 365 * 86_400_000)] = 7 * 86_400_000
 
 
 class Secret(Section, frozen=True):

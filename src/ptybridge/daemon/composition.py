@@ -24,6 +24,7 @@ from ptybridge.core.approvals import Approvals
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.confirmations import Confirmations
 from ptybridge.core.eventlog import EventLog
+from ptybridge.core.files.leftovers import Leftovers
 from ptybridge.core.files.places import Places, Rules
 from ptybridge.core.keyring import Keyring
 from ptybridge.core.labels import Labels
@@ -80,6 +81,7 @@ EVENT_NUMBER = "event_number"
 SCREENS = "screens"
 # In the state directory.
 KEYS = "keys.json"
+UPLOADS = "uploads"
 # Beside the socket: what is served to the web.
 SERVED = "served.json"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
@@ -154,6 +156,7 @@ class Daemon:
         self.share = ShareService(
             self.sessions, self.keyring, config.serve, note, config.web.prefix, lambda status: self._finish_with(status)
         )
+        self._leftovers = Leftovers(Path(config.paths.state_dir) / UPLOADS, config.files.keep_partial_ms / 1000)
         places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
@@ -170,7 +173,7 @@ class Daemon:
             mcp,
             ExecService(self.sessions, guard),
             FileService(places, threads),
-            TransferService(places, threads),
+            TransferService(places, threads, self._leftovers),
             ArchiveService(places, threads),
             WatchService(places, threads),
             FetchService(places, allowed=config.files.fetch),
@@ -201,6 +204,7 @@ class Daemon:
             await outer.start(self.tmux.run)
             await outer.start(self.sessions.run)
             await outer.start(self.keyring.run)
+            await outer.start(self._leftovers.run)
             await outer.start(self.share.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)

@@ -19,6 +19,7 @@ from ptybridge.api import transfer as api
 from ptybridge.api.endpoint import Channel
 from ptybridge.core.files.facts import etag_of, readable_name
 from ptybridge.core.files.failures import failing
+from ptybridge.core.files.leftovers import Leftovers
 from ptybridge.core.files.partial import Partial
 from ptybridge.core.files.places import Place, Places
 from ptybridge.errors import EtagMismatch, FileFailed, InvalidParams, PtybridgeError
@@ -35,9 +36,10 @@ PIECE_BYTES: Final = 256 << 10
 class TransferService:
     """Up and down."""
 
-    def __init__(self, places: Places, threads: FileThreads) -> None:
+    def __init__(self, places: Places, threads: FileThreads, leftovers: Leftovers) -> None:
         self._places = places
         self._threads = threads
+        self._leftovers = leftovers
 
     @handles(api.UPLOAD)
     async def upload(self, caller: Caller, params: api.Upload, channel: Channel) -> None:
@@ -57,6 +59,8 @@ class TransferService:
                     if_match=params.if_match,
                 )
                 held.callback(partial.close)
+                if not partial.size:
+                    self._leftovers.note(partial.path)
                 return partial
 
             partial = await self._threads.run(begin)

@@ -43,6 +43,11 @@ class Partial:
         self._digest = None if self.size else hashlib.sha256()
         os.lseek(self._fd, self.size, os.SEEK_SET)
 
+    @property
+    def path(self) -> str:
+        """Where it lies until it is complete."""
+        return os.path.join(os.path.dirname(self.place.path), self._name)
+
     def add(self, offset: int, data: bytes, check: Checked) -> None:
         """Add the bytes that come next. Raises `InvalidParams` for others."""
         if offset != self.size:
