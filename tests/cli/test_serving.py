@@ -56,6 +56,12 @@ class Served:
         with self.open("/v1/share/join", {}) as answer:
             return str(json.load(answer)["session_id"])
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
     def wait(self) -> int:
         return self.process.wait(PATIENCE_SECONDS)
 
@@ -70,10 +76,7 @@ def serve(runtime_dir: Path) -> Iterator[Callable[..., Served]]:
 
     yield start
     for one in started:
-        one.process.kill()
-        one.process.wait()
-        assert one.process.stderr is not None
-        one.process.stderr.close()
+        one.close()
 
 
 def test_once_ends_with_the_status_of_the_program(serve: Callable[..., Served]) -> None:

@@ -12,6 +12,8 @@ from ptybridge.errors import PtybridgeError
 from ptybridge.web.app import refusal
 from ptybridge.web.pages import PAGES, STATIC, add_pages
 
+SHELLS = ("/", "/login", "/public", "/s/k7vnq2xd", "/s/k7vnq2xd?view=line", "/s/k7vnq2xd/app/a/b")
+
 
 def application(static: Path = STATIC) -> QuartTrio:
     app = QuartTrio("test", static_folder=None)
@@ -20,7 +22,7 @@ def application(static: Path = STATIC) -> QuartTrio:
     return app
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/s/k7vnq2xd"])
+@pytest.mark.parametrize("path", SHELLS)
 async def test_pages_are_shells_under_a_strict_policy(path: str) -> None:
     response = await application().test_client().get(path)
     assert response.status_code == 200
@@ -33,7 +35,7 @@ async def test_pages_are_shells_under_a_strict_policy(path: str) -> None:
     assert "unsafe-inline" not in str(policy)
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/s/k7vnq2xd"])
+@pytest.mark.parametrize("path", SHELLS)
 async def test_everything_a_page_names_is_there_for_ever(path: str) -> None:
     client = application().test_client()
     html = await (await client.get(path)).get_data(as_text=True)

@@ -19,7 +19,7 @@ READ: Final = frozenset(
         "approval:read", "policy:read", "secret:read", "web:read", "share:read",
     }
 )  # fmt: skip
-WRITE: Final = READ | {"session:write"}
+WRITE: Final = READ | {"session:write", "app:write"}
 # What an invitation to the shared session lets do beside its level.
 JOIN: Final = frozenset({"share:create"})
 FULL: Final = WRITE | JOIN | {

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from ptybridge.api import (
+    app,
     approval,
     archive,
     attach,
@@ -53,6 +54,7 @@ CONTRACT: tuple[ModuleType, ...] = (
     node,
     web,
     share,
+    app,
 )
 
 

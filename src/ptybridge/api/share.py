@@ -8,6 +8,7 @@ from ptybridge.api.key import KeyInfo, KeyName
 from ptybridge.api.operation import Effect, NoParams, Params, Result, declare
 from ptybridge.api.session import SPAWN_ERRORS
 from ptybridge.errors import Conflict, LimitReached, NameTaken, Unavailable
+from ptybridge.model import Backend
 
 
 class JoinShare(NoParams):
@@ -21,6 +22,7 @@ class Joined(Result):
     started: bool
     clients: int
     max_clients: int | None = None
+    backend: Backend = "pty"
 
 
 class LinkShare(Params):

@@ -42,6 +42,7 @@ from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
 from ptybridge.service.admission import Admissions
+from ptybridge.service.app import AppService
 from ptybridge.service.approval import ApprovalService
 from ptybridge.service.archive import ArchiveService
 from ptybridge.service.attach import AttachService
@@ -180,6 +181,7 @@ class Daemon:
             self.node,
             web,
             self.share,
+            AppService(self.sessions),
         ]
         admissions = Admissions(self.policy, registry, self.sessions)
         endpoint = Dispatcher(registry, services, Journal(self.sessions), Redaction(self.sessions), admissions.check)

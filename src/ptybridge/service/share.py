@@ -122,6 +122,7 @@ class ShareService:
             started=started,
             clients=session.clients,
             max_clients=session.limits.max_clients,
+            backend=session.child.backend,
         )
 
     @handles(api.LINK)

@@ -24,6 +24,7 @@ from ptybridge.web.entrance import Entrance
 from ptybridge.web.gate import Gate
 from ptybridge.web.metrics import CONTENT_TYPE, exposition
 from ptybridge.web.pages import add_pages
+from ptybridge.web.programpage import add_program_pages
 from ptybridge.web.terminal import Terminals
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def create(web: Web) -> Asgi:
     app.register_error_handler(Exception, _fail)
     _add_health(app, web)
     add_documents(app, web)
-    add_pages(app, invited=_is_invited)
+    add_pages(app, invited=_is_invited, prefix=web.prefix)
+    add_program_pages(app, web)
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})

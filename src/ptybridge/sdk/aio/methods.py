@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from ptybridge.api import app as api_app
 from ptybridge.api import approval as api_approval
 from ptybridge.api import archive as api_archive
 from ptybridge.api import attach as api_attach
@@ -1117,6 +1118,29 @@ class AsyncShareMethods:
         return await self._link.call(api_share.STATUS, api_share.ShareStatus())
 
 
+class AsyncAppMethods:
+    """Operations on `app.*`."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+
+    async def request(
+        self, session_id: str, *, path: str = "", query: str = "", timeout: float = 10.0, client_id: str | None = None
+    ) -> api_app.Page:
+        """Ask the program for a page: it gets one line of JSON, and answers with one on its standard output.
+
+        The request is `{"ptybridge": "request", "id", "path", "query"}`, the answer `{"ptybridge": "answer",
+        "id", "body"}` and, if it likes, `head`, `status` and `refresh`. Requests of one session follow each
+        other; `timeout` counts from the call on. See docs/pages.md.
+        """
+        return await self._link.call(
+            api_app.REQUEST,
+            api_app.RequestPage(
+                session_id=session_id, path=path, query=query, timeout_ms=milliseconds(timeout), client_id=client_id
+            ),
+        )
+
+
 class AsyncNamespaces:
     """The operations by noun."""
 
@@ -1133,3 +1157,4 @@ class AsyncNamespaces:
         self.rpc = AsyncRpcMethods(link)
         self.web = AsyncWebMethods(link)
         self.shares = AsyncShareMethods(link)
+        self.apps = AsyncAppMethods(link)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from ptybridge.api import app as api_app
 from ptybridge.api import approval as api_approval
 from ptybridge.api import archive as api_archive
 from ptybridge.api import attach as api_attach
@@ -1118,6 +1119,29 @@ class ShareMethods:
         return self._link.call(api_share.STATUS, api_share.ShareStatus())
 
 
+class AppMethods:
+    """Operations on `app.*`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def request(
+        self, session_id: str, *, path: str = "", query: str = "", timeout: float = 10.0, client_id: str | None = None
+    ) -> api_app.Page:
+        """Ask the program for a page: it gets one line of JSON, and answers with one on its standard output.
+
+        The request is `{"ptybridge": "request", "id", "path", "query"}`, the answer `{"ptybridge": "answer",
+        "id", "body"}` and, if it likes, `head`, `status` and `refresh`. Requests of one session follow each
+        other; `timeout` counts from the call on. See docs/pages.md.
+        """
+        return self._link.call(
+            api_app.REQUEST,
+            api_app.RequestPage(
+                session_id=session_id, path=path, query=query, timeout_ms=milliseconds(timeout), client_id=client_id
+            ),
+        )
+
+
 class Namespaces:
     """The operations by noun."""
 
@@ -1134,3 +1158,4 @@ class Namespaces:
         self.rpc = RpcMethods(link)
         self.web = WebMethods(link)
         self.shares = ShareMethods(link)
+        self.apps = AppMethods(link)

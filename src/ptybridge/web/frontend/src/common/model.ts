@@ -37,6 +37,7 @@ export interface Session {
   waiting_for_input: boolean;
   clients: Attachment[];
   lease: Lease | null;
+  shared: boolean;
 }
 
 /** An event of the daemon; `type` says which other fields there are. */

@@ -25,6 +25,11 @@ export async function createSession(): Promise<void> {
   });
   const row = (text: string, input: HTMLElement, hint?: string) =>
     h("div", { class: "field" }, h("label", { for: input.id }, text), input, hint && h("p", { class: "hint" }, hint));
+  // What this daemon serves runs where nothing else is asked for.
+  void call<{ command: string | null }>("GET", "v1/share").then(
+    (served) => served.command && (command.placeholder = served.command),
+    () => undefined,
+  );
   await ask({
     title: "New session",
     confirm: "Start",

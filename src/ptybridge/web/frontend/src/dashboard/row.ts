@@ -34,7 +34,7 @@ export class Row {
     const button = (text: string, what: string, act: () => void, kind = "quiet") =>
       h("button", { type: "button", class: kind, title: what, onclick: act }, text);
     this.#watch = button("Watch", "Tell me when it waits for input or ends (w)", () => actions.watch(this.#session));
-    this.#link.href = address(`s/${session.session_id}`).href;
+    this.#link.href = address(`s/${session.session_id}${session.backend === "pipes" ? "?view=line" : ""}`).href;
     this.element = h(
       "li",
       { "data-id": session.session_id },

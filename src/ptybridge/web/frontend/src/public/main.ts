@@ -10,6 +10,7 @@ import { followTheme } from "../common/theme";
 
 interface Joined {
   session_id: string;
+  backend: string;
 }
 
 // A place that was full may be free a moment later.
@@ -20,8 +21,9 @@ async function join(): Promise<void> {
   actions.hidden = true;
   byId("status").textContent = "Joining …";
   try {
-    const { session_id } = await call<Joined>("POST", "v1/share/join");
-    location.replace(address(`s/${session_id}`));
+    const { session_id, backend } = await call<Joined>("POST", "v1/share/join");
+    // What runs behind pipes reads and writes lines.
+    location.replace(address(`s/${session_id}${backend === "pipes" ? "?view=line" : ""}`));
   } catch (error) {
     byId("status").textContent = explain(error);
     actions.hidden = false;
