@@ -219,7 +219,7 @@ async def test_s01_no_route_of_the_application_is_without_the_gate(daemon: Daemo
         http = await connect()
         upgrade = UPGRADE if method == "WEBSOCKET" else [JSON]
         answers[method, path] = (await http.request(method.replace("WEBSOCKET", "GET"), path, upgrade)).status
-    shells = {"/health", "/login", "/", "/s/x", "/static/x"}
+    shells = {"/health", "/login", "/public", "/", "/s/x", "/static/x"}
     for (method, path), status in answers.items():
         public = path in shells and method in {"GET", "HEAD", "OPTIONS"}
         assert public or status == 401, (method, path, status)
