@@ -48,17 +48,19 @@ def create(web: Web) -> Asgi:
     content = Content(web)
     # Typed dictionaries are what Quart wants; ASGI is the same thing without them.
     api = Api(web, cast(Asgi, app), {"file.upload": content.upload, "file.download": content.download})
-    return Entrance(web.config.web, Gate(web, _mounted(web, Terminals(web, api))))
+    return Entrance(web.config.web, Gate(web, _Mounts(web, Terminals(web, api))))
 
 
-def _mounted(web: Web, inner: Asgi) -> Asgi:
-    """Lead requests at a mount's path to it, all others to `inner`."""
+class _Mounts:
+    """Leads requests at a mount's path to it, all others to `inner`."""
 
-    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        mount = web.mounts.get(scope["path"].rstrip("/")) if scope["type"] == "http" else None
-        await (inner if mount is None else mount)(scope, receive, send)
+    def __init__(self, web: Web, inner: Asgi) -> None:
+        self._web = web
+        self._inner = inner
 
-    return choose
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mount = self._web.mounts.get(scope["path"].rstrip("/")) if scope["type"] == "http" else None
+        await (self._inner if mount is None else mount)(scope, receive, send)
 
 
 def _add_health(app: QuartTrio, web: Web) -> None:
