@@ -364,7 +364,6 @@ class Session:
     def attach(self, attachment: Attachment) -> None:
         """Put a client on the session."""
         self.attachments.add(attachment)
-        self._viewers_changed()
         self.apply_policy()
         self._events.publish(
             Attached,
@@ -384,8 +383,8 @@ class Session:
             attachment.heard = True
             if self.returning.expected:
                 self.returning.came()
-                self._viewers_changed()
                 self.log.floor_moved()
+            self._viewers_changed()
 
     def detach(self, attachment: Attachment, reason: str) -> None:
         """Take a client off; the size is recomputed for those who stay."""
@@ -431,7 +430,7 @@ class Session:
     @property
     def viewers_waited_for(self) -> int:
         """How many attachments the program is to wait for: those that are here and those that a lost daemon had."""
-        return len(self.attachments) + self.returning.expected
+        return sum(one.heard for one in self.attachments) + self.returning.expected
 
     def _viewers_changed(self) -> None:
         if self.limits.overflow == "pause":

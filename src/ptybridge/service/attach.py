@@ -111,8 +111,8 @@ class _Attached:
                 )
             )
             await self._tell_holder()
-            if session.returning.expected:
-                # It may be one of them, and have nothing to say by itself while the program waits.
+            if session.limits.overflow == "pause":
+                # The program waits for who is really there; and while it waits, a client has nothing to say by itself.
                 await self.channel.send(frames.encode(frames.Ping()))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until_leaving, nursery.cancel_scope)
