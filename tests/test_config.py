@@ -9,8 +9,9 @@ from ptybridge.errors import ConfigInvalid
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    return {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/1000"}
+def env(runtime_dir: Path) -> dict[str, str]:
+    # Not tmp_path: the socket may lie below it, and its path must be short.
+    return {"HOME": str(runtime_dir), "XDG_RUNTIME_DIR": "/run/user/1000"}
 
 
 RULE = "[[policy.rule]]\nverdict = 'deny'\n"

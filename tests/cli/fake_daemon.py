@@ -30,6 +30,9 @@ SESSION: dict[str, Any] = {
     "workspace": None,
     "recovered_at_ms": None,
     "lease": None,
+    "unattended_timeout_ms": None,
+    "max_clients": None,
+    "shared": False,
 }  # fmt: skip
 
 

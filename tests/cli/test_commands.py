@@ -211,11 +211,11 @@ def test_send_sends_bytes_then_enter(daemon: FakeDaemon) -> None:
 def test_keys_and_paste(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.result("session.list", {"sessions": [session()]})
     daemon.result("session.send_keys", {"accepted_bytes": 4})
-    daemon.result("session.paste", {"accepted_bytes": 9})
+    daemon.result("session.paste", {"accepted_bytes": 9, "queue_position": 2})
     assert run(["keys", "build", "ctrl-c", "up"]) == 0
     assert daemon.requests[-1][1]["keys"] == ["ctrl-c", "up"]
     assert run(["paste", "build", "two words", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"accepted_bytes": 9}
+    assert json.loads(capsys.readouterr().out) == {"accepted_bytes": 9, "queue_position": 2}
 
 
 # -- waiting ------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from ptybridge.cli.rules import check_rules
 from ptybridge.config import load
 from ptybridge.errors import ConfigInvalid
 
+# A socket's path must be short, which those of test directories need not be.
+ENVIRONMENT = {"HOME": "/home/somebody", "XDG_RUNTIME_DIR": "/run/user/1000"}
+
 
 def loaded(directory: Path, rule: str) -> Path:
     path = directory / "config.toml"
@@ -29,14 +32,14 @@ def loaded(directory: Path, rule: str) -> Path:
 )
 def test_a_rule_about_nothing_is_refused_with_its_line(tmp_path: Path, rule: str, said: str) -> None:
     with pytest.raises(ConfigInvalid, match=said):
-        check_rules(load({}, file=str(loaded(tmp_path, rule))))
+        check_rules(load(ENVIRONMENT, file=str(loaded(tmp_path, rule))))
 
 
 @pytest.mark.parametrize(
     "rule", ['operation = "file.*"\nverdict = "deny"', 'operation = "session.*"\nverdict = "ask"', 'verdict = "deny"']
 )
 def test_others_pass(tmp_path: Path, rule: str) -> None:
-    check_rules(load({}, file=str(loaded(tmp_path, rule))))
+    check_rules(load(ENVIRONMENT, file=str(loaded(tmp_path, rule))))
 
 
 @pytest.mark.parametrize("command", ["serve", "config"])

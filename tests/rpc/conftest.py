@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import trio
-from tests.contract.conftest import confirm, daemon, rules, settings, socket_path
+from tests.contract.conftest import confirm, daemon, files, rules, settings, socket_path
 from tests.contract.endpoints import PATIENCE_SECONDS
 
 from ptybridge.daemon import Daemon
 
-__all__ = ["Peer", "confirm", "daemon", "rules", "settings", "socket_path"]
+__all__ = ["Peer", "confirm", "daemon", "files", "rules", "settings", "socket_path"]
 
 
 class Peer:

@@ -107,7 +107,7 @@ async def test_the_specifications_mixed_batch(peer: Peer) -> None:
     by_id = {one["id"]: one for one in answers}
     assert set(by_id) == {"1", "2", None, "5", "9"}
     assert len(answers) == 5
-    assert by_id["1"]["result"] == {"accepted_bytes": 1}
+    assert by_id["1"]["result"] == {"accepted_bytes": 1, "queue_position": 0}
     assert by_id["2"]["result"] == {"sessions": []}
     assert by_id[None]["error"]["code"] == -32600
     assert by_id["5"]["error"]["code"] == -32601

@@ -133,10 +133,11 @@ def test_s30_damaged_archives_fail_with_a_type_and_leave_nothing(
 
 def _remove(path: Path) -> None:
     for one in sorted(path.rglob("*"), reverse=True):
-        if one.is_dir() and not one.is_symlink():
-            one.rmdir()
-        else:
+        # A link first: what it leads to may be too long a name even to look at.
+        if one.is_symlink() or not one.is_dir():
             one.unlink()
+        else:
+            one.rmdir()
     path.rmdir()
 
 

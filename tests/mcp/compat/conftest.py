@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from tests.contract.conftest import confirm, daemon, rules, settings, socket_path
+from tests.contract.conftest import confirm, daemon, files, rules, settings, socket_path
 from tests.contract.endpoints import PATIENCE_SECONDS
 from tests.contract.local_endpoint import LocalClient
 
@@ -18,7 +18,7 @@ from ptybridge.mcp.connection import Connection
 from ptybridge.mcp.toolset import Answer, Context, Toolset
 from ptybridge.model import Caller
 
-__all__ = ["confirm", "daemon", "rules", "settings", "socket_path"]
+__all__ = ["confirm", "daemon", "files", "rules", "settings", "socket_path"]
 PATIENCE_MS = int(PATIENCE_SECONDS * 1000)
 
 

@@ -80,8 +80,8 @@ def test_r24_a_frozen_tab_holds_nobody_up_and_catches_up(tab: Tab, node: Node) -
         lambda: node.call("session.get", session_id=session)["end_offset"] > 300_000 * 82, "the end of the flood"
     )
     (client,) = node.call("session.get", session_id=session)["clients"]
-    # It waits in the session, not in the connection or the page.
-    assert client["lag_bytes"] > 1 << 20
+    # It waits in the session, not in the connection or the page: more than both take, and at most the transcript.
+    assert client["lag_bytes"] > 1 << 19
     browser.send("Page.setWebLifecycleState", {"state": "active"})
     tab.wait_screen("^over$")
     tab.type("echo alive\n")
