@@ -79,14 +79,14 @@ class Lab:
     # -- ptybridge ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def daemon(self) -> Iterator["Daemon"]:
-        """Run a daemon of its own, with nothing of the user's in its environment."""
+    def daemon(self, *flags: str) -> Iterator["Daemon"]:
+        """Run a daemon of its own, with nothing of the user's in its environment; `flags` are `serve`'s."""
         with tempfile.TemporaryDirectory(prefix="d", dir=self.directory) as home:
             env = {name: value for name, value in os.environ.items() if not name.startswith(("PTYBRIDGE_", "XDG_"))}
             env |= {"HOME": home, "XDG_RUNTIME_DIR": home, "PTYBRIDGE_SOCKET": f"{home}/daemon.sock"}
             with open(f"{home}/output", "wb") as output:
                 process = subprocess.Popen(
-                    [*PTYBRIDGE, "serve"], env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                    [*PTYBRIDGE, "serve", *flags], env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
             try:
                 link = wait_for(lambda: _try_connect(env["PTYBRIDGE_SOCKET"], process, Path(output.name)), "the daemon")

@@ -11,6 +11,8 @@ from tests.bench.lab import BenchError, Daemon, Lab, installed
 from tests.bench.results import NOISE, OURS, Row, Target, bounded, compare
 
 DIRECT = "pty in C"
+# Our own daemon that has the terminals itself: what outliving the daemon costs.
+IN_PROCESS = "without keeper"
 
 
 def flood_throughput(lab: Lab) -> list[Row]:
@@ -18,26 +20,27 @@ def flood_throughput(lab: Lab) -> list[Row]:
     size = lab.size(64_000_000, 4_000_000)
     flooding = (lab.child, "flood", str(size))
 
-    def ours() -> float:
+    def ours(by: Daemon) -> float:
         # "pause", because the peers hold the child back too instead of dropping what a viewer has not read.
-        with daemon.session(*flooding, overflow="pause") as session_id:
-            return lab.flood(size, "ptybridge", daemon.socket, session_id)
+        with by.session(*flooding, overflow="pause") as session_id:
+            return lab.flood(size, "ptybridge", by.socket, session_id)
 
     def dtach() -> float:
         with lab.dtach(*flooding) as path:
             return lab.flood(size, "dtach", path)
 
-    with lab.daemon() as daemon:
+    with lab.daemon() as daemon, lab.daemon("--no-keeper") as alone:
         return compare(
             "P1",
             "attach, flood",
             "MB/s",
             {
-                OURS: ours,
+                OURS: lambda: ours(daemon),
+                IN_PROCESS: lambda: ours(alone),
                 DIRECT: lambda: lab.flood(size, "pty", *flooding),
                 "dtach": dtach if installed("dtach") else None,
             },
-            [Target(DIRECT, 0.8, "at least"), Target("dtach", 1.0, "at least")],
+            [Target(DIRECT, 0.8, "at least"), Target("dtach", 1.0, "at least"), Target(IN_PROCESS, 1.0, "at least")],
             lab.rounds,
         )
 
@@ -49,6 +52,8 @@ def echo_idle(lab: Lab) -> list[Row]:
     with ExitStack() as stack:
         daemon = stack.enter_context(lab.daemon())
         session_id = stack.enter_context(daemon.session(*echoing))
+        alone = stack.enter_context(lab.daemon("--no-keeper"))
+        alone_id = stack.enter_context(alone.session(*echoing))
         dtach = stack.enter_context(lab.dtach(*echoing)) if installed("dtach") else None
         tmux = stack.enter_context(lab.tmux(*echoing)) if installed("tmux") else None
         return compare(
@@ -57,11 +62,12 @@ def echo_idle(lab: Lab) -> list[Row]:
             "µs",
             {
                 OURS: lambda: lab.echo(count, "ptybridge", daemon.socket, session_id),
+                IN_PROCESS: lambda: lab.echo(count, "ptybridge", alone.socket, alone_id),
                 "dtach": (lambda: lab.echo(count, "dtach", dtach)) if dtach else None,
                 "tmux": (lambda: lab.echo(count, "pty", *tmux, "attach-session")) if tmux else None,
                 DIRECT: lambda: lab.echo(count, "pty", *echoing),
             },
-            [Target("dtach", 3.0, "at most")],
+            [Target("dtach", 3.0, "at most"), Target(IN_PROCESS, 1.0, "at most")],
             lab.rounds,
         )
 
@@ -71,9 +77,9 @@ def echo_beside_flood(lab: Lab) -> list[Row]:
     count = lab.size(500, 20)
     echoing = (lab.child, "echo")
 
-    def ours() -> float:
-        with daemon.session(lab.child, "noise"):
-            return lab.echo(count, "ptybridge", daemon.socket, session_id)
+    def ours(by: Daemon, echo: str) -> float:
+        with by.session(lab.child, "noise"):
+            return lab.echo(count, "ptybridge", by.socket, echo)
 
     def tmux() -> float:
         assert server is not None
@@ -86,13 +92,19 @@ def echo_beside_flood(lab: Lab) -> list[Row]:
     with ExitStack() as stack:
         daemon = stack.enter_context(lab.daemon())
         session_id = stack.enter_context(daemon.session(*echoing))
+        alone = stack.enter_context(lab.daemon("--no-keeper"))
+        alone_id = stack.enter_context(alone.session(*echoing))
         server = stack.enter_context(lab.tmux(*echoing)) if installed("tmux") else None
         return compare(
             "P4",
             "echo p50, another floods",
             "µs",
-            {OURS: ours, "tmux": tmux if server else None},
-            [Target("tmux", 1.0, "at most")],
+            {
+                OURS: lambda: ours(daemon, session_id),
+                IN_PROCESS: lambda: ours(alone, alone_id),
+                "tmux": tmux if server else None,
+            },
+            [Target("tmux", 1.0, "at most"), Target(IN_PROCESS, 1.0, "at most")],
             lab.rounds,
         )
 
