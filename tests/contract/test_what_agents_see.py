@@ -16,11 +16,12 @@ import trio
 from tests.conftest import NeedTool
 from tests.contract.endpoints import OPERATIONS, PATIENCE_SECONDS, StreamEnded
 from tests.contract.local_endpoint import LocalClient
-from tests.contract.programs import PATIENCE_MS
+from tests.contract.programs import PATIENCE_MS, start
 from tests.contract.shells import home_of, open_shell, run
 from tests.contract.test_secrets import agent
 
 from ptybridge.api import (
+    app,
     archive,
     attach,
     command,
@@ -309,6 +310,8 @@ CHANNELS: Final[dict[Any, dict[str, Any]]] = {
     transfer.DOWNLOAD: {"path": "/tmp/x"},
     mcp_api.OPEN: {},
 }
+# Refused to agents as well: what a page's path says goes to the program as input, and nothing judges it.
+REFUSED: Final[dict[Any, dict[str, Any]]] = {app.REQUEST: {}}
 # Facts of ptybridge's own, what the caller itself has said, and numbers.
 SILENT: Final = frozenset(
     "session.resize session.signal session.close session.close_all session.kick session.write session.send_keys "
@@ -322,7 +325,7 @@ SILENT: Final = frozenset(
 
 
 def test_s29_every_operation_is_looked_at() -> None:
-    looked_at = {one.name for one in LOOKS} | {one.name for one in CHANNELS}
+    looked_at = {one.name for one in (*LOOKS, *CHANNELS, *REFUSED)}
     assert not looked_at & SILENT
     assert looked_at | SILENT == set(OPERATIONS), "a new operation: can it give out what a program has shown?"
     assert {one.name for one in CHANNELS} == {one.name for one in OPERATIONS.values() if one.kind == "channel"}
@@ -333,6 +336,13 @@ async def test_s29_agents_open_no_channels(daemon: Daemon, operation: Any) -> No
     with pytest.raises(Denied, match="agents"):
         async with agent(daemon).channel(operation, **CHANNELS[operation]):
             pass
+
+
+@pytest.mark.parametrize("operation", REFUSED, ids=lambda one: one.name)
+async def test_s29_agents_are_refused(daemon: Daemon, operation: Any) -> None:
+    session_id = await start(LocalClient(daemon), "cat", backend="pipes")
+    with pytest.raises(Denied, match="agents"):
+        await agent(daemon).call(operation, session_id=session_id, **REFUSED[operation])
 
 
 @pytest.fixture(params=FORMS)

@@ -70,7 +70,9 @@ async def test_colours_stay_and_the_rest_goes(front: Front, client: LocalClient)
 
 
 async def test_sizes_and_signals(front: Front, client: LocalClient) -> None:
-    session_id = await script(client, "trap 'stty size; exit 3' INT; echo up; while :; do sleep 1000; done")
+    session_id = await script(
+        client, "trap 'stty size; exit 3' INT; while :; do sh -c 'echo up; exec sleep 1000'; done"
+    )
     async with front.text(session_id) as text:
         await text.until("up\r\n")
         await text.say(resize={"cols": 101, "rows": 33})

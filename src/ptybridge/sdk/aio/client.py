@@ -57,6 +57,8 @@ class AsyncSessions(AsyncSessionMethods):
         workspace: str | None = None,
         log_dir: str | None = None,
         confirm_token: str | None = None,
+        unattended_timeout: float | None = None,
+        max_clients: int | None = None,
     ) -> AsyncSession:
         """Start a program: a string runs in `$SHELL -c`, a list as it is, without one the user's shell starts.
 
@@ -90,6 +92,8 @@ class AsyncSessions(AsyncSessionMethods):
             workspace=workspace,
             log_dir=log_dir,
             confirm_token=confirm_token,
+            unattended_timeout_ms=milliseconds(unattended_timeout),
+            max_clients=max_clients,
         )
         info = await self._link.call(session.CREATE, params)
         return AsyncSession(self._link, info.session_id, info)

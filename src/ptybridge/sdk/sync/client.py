@@ -58,6 +58,8 @@ class Sessions(SessionMethods):
         workspace: str | None = None,
         log_dir: str | None = None,
         confirm_token: str | None = None,
+        unattended_timeout: float | None = None,
+        max_clients: int | None = None,
     ) -> Session:
         """Start a program: a string runs in `$SHELL -c`, a list as it is, without one the user's shell starts.
 
@@ -91,6 +93,8 @@ class Sessions(SessionMethods):
             workspace=workspace,
             log_dir=log_dir,
             confirm_token=confirm_token,
+            unattended_timeout_ms=milliseconds(unattended_timeout),
+            max_clients=max_clients,
         )
         info = self._link.call(session.CREATE, params)
         return Session(self._link, info.session_id, info)
