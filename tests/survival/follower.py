@@ -127,7 +127,8 @@ class Follower(threading.Thread):
             before = self.offset
             for frame in buffer.feed(data):
                 if isinstance(frame, frames.Ping):
-                    sock.sendall(frames.encode(frames.Pong(token=frame.token)))
+                    with contextlib.suppress(OSError):  # what has arrived before the end can still be read
+                        sock.sendall(frames.encode(frames.Pong(token=frame.token)))
                 self._take(frame)
             if self.offset != before:
                 if first:
