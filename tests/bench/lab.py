@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ptybridge.errors import DaemonUnreachable
 from ptybridge.sdk.blocking import Connection, connect
 
 HERE = Path(__file__).parent
@@ -174,7 +175,10 @@ def _try_connect(path: str, process: subprocess.Popen[bytes], output: Path) -> C
     if process.poll() is not None:
         last = output.read_text().strip().splitlines()[-1:] or ["and said nothing"]
         raise BenchError(f"the daemon ended with status {process.returncode}: {last[0]}")
-    return connect(path) if Path(path).is_socket() else None
+    try:
+        return connect(path)
+    except DaemonUnreachable:
+        return None
 
 
 def wait_for(condition: Callable[[], T | None], what: str) -> T:
