@@ -1,6 +1,4 @@
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +20,12 @@ from ptybridge.testing.terminal_contract import TerminalContract
 
 class TestTmux(TerminalContract):
     @pytest.fixture(autouse=True)
-    def _private_server(self, need_tool: NeedTool) -> Iterator[None]:
+    def _private_server(self, need_tool: NeedTool, runtime_dir: Path) -> Iterator[None]:
         need_tool("tmux")
-        # Socket paths must be short, so not in tmp_path.
-        directory = Path(tempfile.mkdtemp(prefix="tm."))
-        self.server = TmuxServer(directory / "s")
+        self.server = TmuxServer(runtime_dir / "s")
         self.serving = False
         yield
-        subprocess.run(["tmux", "-S", directory / "s", "kill-server"], check=False, capture_output=True)
-        shutil.rmtree(directory)
+        subprocess.run(["tmux", "-S", runtime_dir / "s", "kill-server"], check=False, capture_output=True)
 
     async def spawn(self, spec: ChildSpec) -> tuple[Child, Transcript]:
         if not self.serving:
