@@ -83,9 +83,13 @@ async def test_s19_the_terminals_mode_is_never_changed(client: Client) -> None:
     assert mode() == before
 
 
-async def test_r03_output_of_a_terminal_that_was_closed_in_between_is_not_lost(client: Client) -> None:
-    """While nobody has the terminal open, reading it is an error that must not be taken for the end."""
-    text = "exec </dev/null >/dev/null 2>&1; sleep 0.2; echo back >/dev/tty; exec sleep 0.1"
+@pytest.mark.parametrize("rest", ["; exec sleep 0.1", ""])
+async def test_r03_output_of_a_terminal_that_was_closed_in_between_is_not_lost(client: Client, rest: str) -> None:
+    """While nobody has the terminal open, reading it is an error that must not be taken for the end.
+
+    Nor may the end of the program, whose last words came after that error.
+    """
+    text = f"exec </dev/null >/dev/null 2>&1; sleep 0.2; echo back >/dev/tty{rest}"
     session_id = await script(client, text)
     assert await output(client, session_id) == "back\r\n"
 

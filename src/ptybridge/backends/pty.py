@@ -42,10 +42,15 @@ class PtyChild(ProcessBacked):
         self._ended = True
 
     async def _may_reopen(self) -> bool:
-        """Nobody has the terminal open, but as long as the program runs it may open it again as /dev/tty."""
+        """Nobody has the terminal open, but as long as the program runs it may open it again as /dev/tty.
+
+        It is over only when the program had ended before that was seen: what it wrote while we waited is to be read.
+        """
+        if self._process.status is not None:
+            return False
         with trio.move_on_after(_REOPEN_SECONDS):
             await self._process.wait()
-        return self._process.status is None
+        return True
 
     async def send_some(self, data: memoryview) -> int:
         """Write what fits, waiting for room."""

@@ -218,9 +218,11 @@ class _Attached:
         """Send the exact screen and go on from its offset; a client of another size gets a picture.
 
         Scrollback goes out once, at the beginning: a terminal would add it to its own each time. `gap_from`: the
-        client has missed what lies between there and the snapshot, and is told so first.
+        client has missed what lies between there and the snapshot, and is told so first. A client with a window gets
+        it when it has shown what came before: else one that shows nothing would get the present again and again.
         """
         session = self.session
+        await self.window.drained()
         await session.follower.catch_up()
         self.sizes_seen = session.sizes.count
         screen = session.follower.screen
@@ -235,6 +237,8 @@ class _Attached:
         if self.attachment.rendered:
             self.painter.forget()
             return
+        # Before it is sent, as in _paint.
+        self.window.painted(offset)
         await self.channel.send(
             frames.encode(frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture))
         )
