@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ptybridge.api import archive
+from ptybridge.api.operation import Operation, Params
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.errors import ConnectionLost
 from ptybridge.sdk.blocking import Connection, connect
@@ -101,6 +105,34 @@ def test_a_daemon_killed_in_the_middle_of_an_upload_leaves_no_half_file(
     assert begun[0] > MANY // 2, "it goes on where it was"
     assert stored.size == MANY
     assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["archive", "extract"])
+def test_what_a_killed_daemon_leaves_half_made_is_tidied_up_by_the_next(
+    served: Served, tmp_path: Path, kind: str
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with (work / "zeros.tar").open("wb") as tar:
+        info = tarfile.TarInfo("large")
+        info.size = 1 << 40
+        tar.write(info.tobuf(tarfile.GNU_FORMAT))
+        tar.truncate((1 << 40) + 2048)
+    operation: Operation[Any, Any] = archive.ARCHIVE
+    params: Params = archive.Archive(sources=["zeros.tar"], destination="made.tar.zst", cwd=str(work))
+    if kind == "extract":
+        operation = archive.EXTRACT
+        params = archive.Extract(source="zeros.tar", destination="made", cwd=str(work), max_bytes=1 << 50)
+    with served.connect() as connection:
+        pid = served.pid()
+        assert isinstance(next(iter(connection.stream(operation, params))), archive.FileProgress)
+        os.kill(pid, signal.SIGKILL)
+    (begun,) = set(os.listdir(work)) - {"zeros.tar"}
+    os.utime(work / begun, (1, 1))
+    served.connect().close()
+    while (work / begun).exists():
+        time.sleep(0.01)
+    assert os.listdir(work) == ["zeros.tar"]
 
 
 def test_a_transfer_survives_its_daemon(served: Served, source: Path, tmp_path: Path) -> None:

@@ -83,6 +83,9 @@ SCREENS = "screens"
 # In the state directory.
 KEYS = "keys.json"
 UPLOADS = "uploads"
+UNFINISHED = "unfinished"
+# What has begun may not be locked yet.
+UNFINISHED_SECONDS = 60.0
 # Beside the socket: what is served to the web.
 SERVED = "served.json"
 # Event numbers are written down in blocks, so that they go on growing after a crash.
@@ -158,6 +161,7 @@ class Daemon:
             self.sessions, self.keyring, config.serve, note, config.web.prefix, lambda status: self._finish_with(status)
         )
         self._leftovers = Leftovers(Path(config.paths.state_dir) / UPLOADS, config.files.keep_partial_ms / 1000)
+        self._unfinished = Leftovers(Path(config.paths.state_dir) / UNFINISHED, UNFINISHED_SECONDS)
         places, threads = Places(_file_rules(config)), FileThreads()
         services = [
             RecoveryService(self.sessions, self.tmux),
@@ -173,11 +177,11 @@ class Daemon:
             KeyService(self.keyring),
             mcp,
             ExecService(self.sessions, guard),
-            FileService(places, threads),
+            FileService(places, threads, self._unfinished),
             TransferService(places, threads, self._leftovers),
-            ArchiveService(places, threads),
+            ArchiveService(places, threads, self._unfinished),
             WatchService(places, threads),
-            FetchService(places, allowed=config.files.fetch),
+            FetchService(places, self._unfinished, allowed=config.files.fetch),
             self.node,
             web,
             self.share,
@@ -207,6 +211,7 @@ class Daemon:
             await outer.start(self.sessions.run)
             await outer.start(self.keyring.run)
             await outer.start(self._leftovers.run)
+            await outer.start(self._unfinished.run)
             await outer.start(self.share.run)
             outer.start_soon(self._watch_signals)
             outer.start_soon(self._measure_lag)

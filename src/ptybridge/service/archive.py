@@ -8,6 +8,7 @@ from ptybridge.api.endpoint import EventSink
 from ptybridge.core.files import packing, unpacking
 from ptybridge.core.files.compression import by_name
 from ptybridge.core.files.facts import readable_name
+from ptybridge.core.files.leftovers import Leftovers
 from ptybridge.core.files.places import Places, absolute
 from ptybridge.model import Caller
 from ptybridge.service.dispatcher import handles
@@ -18,9 +19,10 @@ from ptybridge.service.reporting import reported
 class ArchiveService:
     """Archives."""
 
-    def __init__(self, places: Places, threads: FileThreads) -> None:
+    def __init__(self, places: Places, threads: FileThreads, unfinished: Leftovers) -> None:
         self._places = places
         self._threads = threads
+        self._note = unfinished.note
 
     @handles(api.ARCHIVE)
     async def archive(self, caller: Caller, params: api.Archive, sink: EventSink) -> str:
@@ -39,7 +41,13 @@ class ArchiveService:
                     )
                 )
                 found = packing.archive(
-                    sources, target, kind, overwrite=params.overwrite, work=work, check=still_wanted
+                    sources,
+                    target,
+                    kind,
+                    overwrite=params.overwrite,
+                    work=work,
+                    check=still_wanted,
+                    note=self._note,
                 )
                 return readable_name(target.path)[0], found
 
@@ -73,7 +81,13 @@ class ArchiveService:
                 ) as target,
             ):
                 unpacking.extract(
-                    source, target, overwrite=params.overwrite, limits=limits, work=work, check=still_wanted
+                    source,
+                    target,
+                    overwrite=params.overwrite,
+                    limits=limits,
+                    work=work,
+                    check=still_wanted,
+                    note=self._note,
                 )
                 return readable_name(target.path)[0]
 

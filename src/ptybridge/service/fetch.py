@@ -11,6 +11,7 @@ from ptybridge.api.endpoint import EventSink
 from ptybridge.core.files import writing
 from ptybridge.core.files.facts import etag_of, readable_name
 from ptybridge.core.files.fetching import Fetch, is_public
+from ptybridge.core.files.leftovers import Leftovers
 from ptybridge.core.files.places import Places, absolute
 from ptybridge.errors import Denied, PtybridgeError
 from ptybridge.model import Caller
@@ -25,8 +26,9 @@ MOST_FETCHES: Final = 4
 class FetchService:
     """Getting files from elsewhere."""
 
-    def __init__(self, places: Places, *, allowed: bool) -> None:
+    def __init__(self, places: Places, unfinished: Leftovers, *, allowed: bool) -> None:
         self._places = places
+        self._note = unfinished.note
         self._threads = FileThreads(MOST_FETCHES)
         self._on = allowed
 
@@ -47,7 +49,7 @@ class FetchService:
         def get() -> tuple[str, os.stat_result]:
             with self._places.at(caller, params.path, params.cwd, make_parents=params.create_parents) as place:
                 mode = mode_of(params.mode)
-                found = writing.replace(place, fetch.fill, overwrite=params.overwrite, mode=mode)
+                found = writing.replace(place, fetch.fill, overwrite=params.overwrite, mode=mode, note=self._note)
                 return readable_name(place.path)[0], found
 
         def progress() -> archive_api.FileProgress:

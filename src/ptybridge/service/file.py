@@ -10,6 +10,7 @@ from ptybridge.api import file as api
 from ptybridge.core.files import copying, reading, trees, writing
 from ptybridge.core.files.facts import etag_of, readable_name
 from ptybridge.core.files.globs import glob
+from ptybridge.core.files.leftovers import Leftovers
 from ptybridge.core.files.places import Places
 from ptybridge.core.files.search import Search, Wanted
 from ptybridge.core.matching import finder
@@ -44,9 +45,10 @@ def still_wanted() -> None:
 class FileService:
     """Files."""
 
-    def __init__(self, places: Places, threads: FileThreads) -> None:
+    def __init__(self, places: Places, threads: FileThreads, unfinished: Leftovers) -> None:
         self._places = places
         self._threads = threads
+        self._note = unfinished.note
 
     @handles(api.LIST)
     async def list(self, caller: Caller, params: api.ListFiles) -> api.FilePage:
@@ -181,7 +183,12 @@ class FileService:
                 ) as target,
             ):
                 count = copying.copy(
-                    source, target, overwrite=params.overwrite, recursive=params.recursive, check=still_wanted
+                    source,
+                    target,
+                    overwrite=params.overwrite,
+                    recursive=params.recursive,
+                    check=still_wanted,
+                    note=self._note,
                 )
                 return api.FilesCopied(path=_shown(target.path), copied=count)
 
@@ -198,7 +205,7 @@ class FileService:
                     caller, params.destination, params.cwd, follow=False, make_parents=params.create_parents
                 ) as target,
             ):
-                copying.move(source, target, overwrite=params.overwrite, check=still_wanted)
+                copying.move(source, target, overwrite=params.overwrite, check=still_wanted, note=self._note)
                 return api.FileMoved(path=_shown(target.path))
 
         return await self._threads.run(work)

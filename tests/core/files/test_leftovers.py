@@ -1,13 +1,16 @@
-"""Parts of uploads: deleted when they are old, and never anything else."""
+"""What was begun and not completed: deleted when it is old, and never anything else."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from ptybridge.core.files import copying
 from ptybridge.core.files.leftovers import Leftovers
-from ptybridge.core.files.writing import temporary_name
+from ptybridge.core.files.places import Place
+from ptybridge.core.files.writing import TEMPORARY, temporary_name
 
 WEEK = 7 * 86400.0
 
@@ -69,3 +72,50 @@ def test_nothing_else_is_ever_deleted(tmp_path: Path, leftovers: Leftovers) -> N
     assert link.is_symlink()
     assert several.exists()
     assert directory.is_dir()
+
+
+def test_a_tree_that_was_begun_goes_whole_and_a_held_one_stays(tmp_path: Path, leftovers: Leftovers) -> None:
+    tree = tmp_path / temporary_name("tree", "0123456789ab")
+    (tree / "below").mkdir(parents=True)
+    (tree / "below" / "file").write_text("half")
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    (tree / "link").symlink_to(outside)
+    os.utime(tree, (1, 1))
+    leftovers.note(str(tree))
+    fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        leftovers.clean()
+        assert (tree / "below" / "file").exists()
+    finally:
+        os.close(fd)
+    leftovers.clean()
+    assert not tree.exists()
+    assert outside.read_text() == "mine"
+    assert (tmp_path / "list").read_text() == ""
+
+
+def test_where_copies_are_made_is_noted_before_they_begin(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "file").write_text("text")
+    noted: list[str] = []
+    with contextlib.closing(_Directory(tmp_path)) as here:
+        for name in ("tree", "file"):
+            source, target = here.entry(name), here.entry(f"copy of {name}")
+            copying.copy(source, target, overwrite=False, recursive=True, check=lambda: None, note=noted.append)
+    assert [one.rpartition(TEMPORARY)[0] for one in noted] == [f"{tmp_path}/.copy of tree", f"{tmp_path}/.copy of file"]
+    assert all((tmp_path / name).exists() for name in ("copy of file", "copy of tree"))
+    assert not any(TEMPORARY in name for name in os.listdir(tmp_path))
+
+
+class _Directory:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def entry(self, name: str) -> Place:
+        return Place(self.fd, name, str(self.path / name), None)
+
+    def close(self) -> None:
+        os.close(self.fd)

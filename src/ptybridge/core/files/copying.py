@@ -14,7 +14,7 @@ from ptybridge.core.files.facts import CHUNK_BYTES, Checked
 from ptybridge.core.files.failures import failing, translated
 from ptybridge.core.files.openat import DIRECTORY, rename_new
 from ptybridge.core.files.places import Place
-from ptybridge.core.files.writing import check_target, replace, sync_directory, temporary_name
+from ptybridge.core.files.writing import Note, check_target, hold, replace, sync_directory, temporary_place
 from ptybridge.errors import (
     DirectoryNotEmpty,
     FileExists,
@@ -30,12 +30,14 @@ from ptybridge.errors import (
 _NO_RANGE: Final = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
-def copy(source: Place, target: Place, *, overwrite: bool, recursive: bool, check: Checked) -> int:
+def copy(
+    source: Place, target: Place, *, overwrite: bool, recursive: bool, check: Checked, note: Note | None = None
+) -> int:
     """Copy a file, a link or, with `recursive`, a tree to exactly `target`; return how many entries were made."""
     trees.refuse_root(target)
     found = source.stat()
     if stat.S_ISREG(found.st_mode):
-        _copy_file(source, target, found, overwrite, check)
+        _copy_file(source, target, found, overwrite, check, note)
         return 1
     if not stat.S_ISDIR(found.st_mode) and not stat.S_ISLNK(found.st_mode):
         raise NotAFile(f"{source.path} is a device, a FIFO or a socket", path=source.path)
@@ -45,7 +47,7 @@ def copy(source: Place, target: Place, *, overwrite: bool, recursive: bool, chec
         _refuse_inside(found, source, target)
         trees.check_tree(source, check)
     check_replaced(target, found, overwrite)
-    temporary = Place(target.dir_fd, temporary_name(target.name), target.path, target.rules)
+    temporary = temporary_place(target, note)
     try:
         count = _copy_entry(source, temporary, found, check, 1)
         with failing(target.path):
@@ -57,7 +59,7 @@ def copy(source: Place, target: Place, *, overwrite: bool, recursive: bool, chec
     return count
 
 
-def move(source: Place, target: Place, *, overwrite: bool, check: Checked) -> None:
+def move(source: Place, target: Place, *, overwrite: bool, check: Checked, note: Note | None = None) -> None:
     """Give an entry another name; between file systems copy it and then delete it. A link is moved as a link."""
     trees.refuse_root(source)
     trees.refuse_root(target)
@@ -77,7 +79,7 @@ def move(source: Place, target: Place, *, overwrite: bool, check: Checked) -> No
                     raise FileNotFound(f"there is no {source.path}", path=source.path) from exc
                 if exc.errno != errno.EXDEV:
                     raise
-                copy(source, target, overwrite=overwrite, recursive=True, check=check)
+                copy(source, target, overwrite=overwrite, recursive=True, check=check, note=note)
                 trees.delete(source, recursive=True, missing_ok=True, check=_never)
                 return
             sync_directory(target)
@@ -94,12 +96,15 @@ def rename(source: Place, target: Place, overwrite: bool) -> None:
         rename_new(source.dir_fd, source.name, target.dir_fd, target.name)
 
 
-def _copy_file(source: Place, target: Place, found: os.stat_result, overwrite: bool, check: Checked) -> None:
+def _copy_file(
+    source: Place, target: Place, found: os.stat_result, overwrite: bool, check: Checked, note: Note | None
+) -> None:
     fd = source.open_file()
     try:
         if _same(found, target):
             raise InvalidParams(f"{source.path} and {target.path} are the same file")
-        replace(target, lambda to: _fill(fd, to, check), overwrite=overwrite, mode=stat.S_IMODE(found.st_mode))
+        mode = stat.S_IMODE(found.st_mode)
+        replace(target, lambda to: _fill(fd, to, check), overwrite=overwrite, mode=mode, note=note)
     finally:
         os.close(fd)
 
@@ -132,6 +137,7 @@ def _copy_entry(source: Place, target: Place, found: os.stat_result, check: Chec
         os.mkdir(target.name, 0o700, dir_fd=target.dir_fd)
     into = target.open_directory()
     try:
+        hold(into)
         with trees.entries(source, level) as below:
             for entry, what in below:
                 there = Place(into, entry.name, os.path.join(target.path, entry.name), target.rules)

@@ -1,10 +1,14 @@
-"""Parts of uploads that nobody has resumed: remembered where they lie, and deleted when they are old.
+"""What was begun beside a file's final name and never got it: remembered where it lies, and deleted when it is old.
 
-How it works: the place of each part is added to a list in the state directory when it begins. Now and then the list
-is gone through: what is no more there is forgotten, and what has not grown for the time that parts are kept is deleted,
-unless a connection holds its lock. Nothing is deleted that does not look like such a part and is not ours.
+These are parts of uploads that nobody has resumed, and what a killed daemon leaves of archives, extractions, fetches
+and copies.
+
+How it works: the place of each is added to a list in the state directory when it begins. Now and then the list is gone
+through: what is no more there is forgotten, and what has not been touched for the time it is kept is deleted, unless
+somebody who works on it holds its lock. Nothing is deleted that does not look like such a thing and is not ours.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -18,12 +22,16 @@ from typing import Final
 
 import trio
 
+from ptybridge.core.files import trees
+from ptybridge.core.files.openat import DIRECTORY
+from ptybridge.core.files.places import Place
 from ptybridge.core.files.writing import TEMPORARY
+from ptybridge.errors import PtybridgeError
 
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 3600.0
-# As `writing.temporary_name` makes them of an upload's id.
+# As `writing.temporary_name` makes them, for uploads of their ids.
 _NAME: Final = re.compile(rb"^\..*" + re.escape(TEMPORARY.encode()) + rb"[0-9a-z]{8,32}$", re.DOTALL)
 
 
@@ -31,7 +39,7 @@ class Leftovers:
     """The list. `note` and `clean` block, and may be called from any thread."""
 
     def __init__(self, path: Path, keep: float) -> None:
-        """`keep`: for how many seconds a part may lie there untouched."""
+        """`keep`: for how many seconds something may lie there untouched."""
         self._path = path
         self._keep = keep
         self._lock = threading.Lock()
@@ -44,7 +52,7 @@ class Leftovers:
             await trio.sleep(INTERVAL_SECONDS)
 
     def note(self, path: str) -> None:
-        """Remember a part that begins."""
+        """Remember something that begins."""
         line = json.dumps(os.fsencode(path).decode("latin-1")) + "\n"
         with self._lock:
             try:
@@ -55,20 +63,18 @@ class Leftovers:
                 finally:
                     os.close(fd)
             except OSError as exc:
-                # The upload is worth more than its being tidied up.
-                log.warning("a part of an upload cannot be noted: %s", exc.strerror)
+                # The work is worth more than its being tidied up.
+                log.warning("what is begun cannot be noted: %s", exc.strerror)
 
     def clean(self) -> None:
         """Delete what is old, and forget what is gone."""
         with self._lock:
-            try:
-                lines = self._path.read_text(encoding="ascii").splitlines()
-            except FileNotFoundError:
-                return
-            except (OSError, ValueError) as exc:
-                log.warning("the list of parts of uploads cannot be read: %s", exc)
-                return
-            left = [one for one in dict.fromkeys(lines) if self._stays(one)]
+            known = dict.fromkeys(self._read())
+        # A large tree takes its time to go, and others begin something meanwhile.
+        gone = {one for one in known if not _stays(one, self._keep)}
+        with self._lock:
+            lines = self._read()
+            left = [one for one in dict.fromkeys(lines) if one not in gone]
             if len(left) == len(lines):
                 return
             try:
@@ -76,36 +82,66 @@ class Leftovers:
                 new.write_text("".join(f"{one}\n" for one in left), encoding="ascii")
                 new.replace(self._path)
             except OSError as exc:
-                log.warning("the list of parts of uploads cannot be written: %s", exc.strerror)
+                log.warning("the list of what was begun cannot be written: %s", exc.strerror)
 
-    def _stays(self, line: str) -> bool:
-        """Tell whether a part is still to be remembered."""
+    def _read(self) -> list[str]:
         try:
-            path = json.loads(line).encode("latin-1")
-        except (ValueError, AttributeError):
-            return False  # torn when the machine went down
-        if not _NAME.match(os.path.basename(path)):
-            return False
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return self._path.read_text(encoding="ascii").splitlines()
         except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as exc:
+            log.warning("the list of what was begun cannot be read: %s", exc)
+            return []
+
+
+def _stays(line: str, keep: float) -> bool:
+    """Tell whether something is still to be remembered; what is not any more is deleted."""
+    try:
+        path = json.loads(line).encode("latin-1")
+    except (ValueError, AttributeError):
+        return False  # torn when the machine went down
+    if not _NAME.match(os.path.basename(path)):
+        return False
+    try:
+        above = os.open(os.path.dirname(path), DIRECTORY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # maybe a file system that is not there now
+    try:
+        return _stays_there(Place(above, os.fsdecode(os.path.basename(path)), os.fsdecode(path), None), keep)
+    finally:
+        os.close(above)
+
+
+def _stays_there(place: Place, keep: float) -> bool:
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(place.name, flags, dir_fd=place.dir_fd)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        return exc.errno != errno.ELOOP  # a link is none of ours
+    try:
+        found = os.fstat(fd)
+        directory = stat.S_ISDIR(found.st_mode)
+        if found.st_uid != os.geteuid() or not (directory or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)):
             return False
-        except OSError:
-            return True  # maybe a file system that is not there now
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
-                return False
-            if time.time() - found.st_mtime < self._keep:
-                return True
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            os.unlink(path)
-            log.info("deleted a part of an upload that nobody has resumed: %s", os.fsdecode(path))
-            return False
-        except OSError:
+        if time.time() - found.st_mtime < keep:
             return True
-        finally:
-            os.close(fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        trees.delete(place, recursive=True, missing_ok=True, check=_never)
+        log.info("deleted what was begun and never completed: %s", place.path)
+        return False
+    except (OSError, PtybridgeError) as exc:
+        log.warning("what was begun and never completed cannot be deleted: %s", exc)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _never() -> None:
+    """Go on: this is tidying up."""

@@ -17,7 +17,7 @@ from ptybridge.core.files.facts import CHUNK_BYTES, Checked
 from ptybridge.core.files.failures import failing
 from ptybridge.core.files.places import Place
 from ptybridge.core.files.unpacking import Work
-from ptybridge.core.files.writing import replace
+from ptybridge.core.files.writing import Note, replace
 from ptybridge.errors import FileFailed, InvalidParams
 
 # APPNOTE 4.4.6: the years a zip file can tell.
@@ -43,7 +43,14 @@ class Packed(Work):
 
 
 def archive(
-    sources: Sequence[Place], target: Place, kind: Format, *, overwrite: bool, work: Packed, check: Checked
+    sources: Sequence[Place],
+    target: Place,
+    kind: Format,
+    *,
+    overwrite: bool,
+    work: Packed,
+    check: Checked,
+    note: Note | None = None,
 ) -> os.stat_result:
     """Put `sources`, each under its own name, into an archive at exactly `target`. Returns what that is now."""
     trees.refuse_root(target)
@@ -65,7 +72,7 @@ def archive(
                 packing.add(name, one, one.stat(), 1)
             writer.close()
 
-    return replace(target, fill, overwrite=overwrite)
+    return replace(target, fill, overwrite=overwrite, note=note)
 
 
 class _Packing:

@@ -22,7 +22,7 @@ from ptybridge.core.files.failures import failing
 from ptybridge.core.files.members import Member, members
 from ptybridge.core.files.openat import open_beneath
 from ptybridge.core.files.places import Place
-from ptybridge.core.files.writing import sync_directory, temporary_name, umask
+from ptybridge.core.files.writing import Note, hold, sync_directory, temporary_place, umask
 from ptybridge.errors import FileTooLarge, PtybridgeError, UnsafeArchive
 
 # Below this the ratio does not matter: a page of zeros is no bomb.
@@ -46,7 +46,16 @@ class Work(msgspec.Struct):
     name: str = ""
 
 
-def extract(source: Place, target: Place, *, overwrite: bool, limits: Limits, work: Work, check: Checked) -> Work:
+def extract(
+    source: Place,
+    target: Place,
+    *,
+    overwrite: bool,
+    limits: Limits,
+    work: Work,
+    check: Checked,
+    note: Note | None = None,
+) -> Work:
     """Extract an archive to exactly `target`, a directory that is not there or (`overwrite`) empty."""
     trees.refuse_root(target)
     fd = source.open_file()
@@ -54,12 +63,13 @@ def extract(source: Place, target: Place, *, overwrite: bool, limits: Limits, wo
         with failing(source.path):
             kind = by_content(fd, source.path)
             archive = os.fstat(fd)
-        temporary = Place(target.dir_fd, temporary_name(target.name), target.path, target.rules)
+        temporary = temporary_place(target, note)
         with failing(target.path):
             os.mkdir(temporary.name, 0o700, dir_fd=temporary.dir_fd)
         try:
             into = temporary.open_directory()
             try:
+                hold(into)
                 check_replaced(target, os.fstat(into), overwrite)
                 unpacking = _Unpacking(source.path, target, into, _Meter(archive.st_size, limits, work, check))
                 for member in members(fd, source.path, kind, unpacking.meter.passed):

@@ -5,6 +5,7 @@ extended attributes, as far as the system lets us.
 """
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -20,6 +21,8 @@ from ptybridge.core.files.places import Place
 from ptybridge.errors import EtagMismatch, FileExists, IsADirectory, NotAFile, PermissionDenied
 
 TEMPORARY: Final = ".ptybridge-"
+# Is told where something that takes long begins to be made, so that it can be tidied up if the daemon is killed.
+Note = Callable[[str], None]
 # NAME_MAX of Linux: limits.h.
 _NAME_MAX: Final = 255
 # Between looking at the etag and renaming nobody else of this daemon may do the same.
@@ -31,6 +34,23 @@ def temporary_name(name: str, token: str | None = None) -> str:
     token = token or secrets.token_hex(6)
     room = _NAME_MAX - len(TEMPORARY) - len(token) - 1
     return os.fsdecode(b"." + os.fsencode(name)[:room]) + TEMPORARY + token
+
+
+def temporary_place(place: Place, note: Note | None) -> Place:
+    """Return where what will be at `place` is made."""
+    name = temporary_name(place.name)
+    if note is not None:
+        note(os.path.join(os.path.dirname(place.path), name))
+    # Messages name what it will be.
+    return Place(place.dir_fd, name, place.path, place.rules)
+
+
+def hold(fd: int) -> None:
+    """Lock what is being made, so that nobody takes it for left over. The kernel releases it, however we end."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass  # a file system without locks: there nothing is tidied up
 
 
 def write(
@@ -51,10 +71,11 @@ def replace(
     overwrite: bool,
     mode: int | None = None,
     if_match: str | None = None,
+    note: Note | None = None,
 ) -> os.stat_result:
     """Let `fill` write into a descriptor and give the result its name."""
     check_target(place, overwrite=overwrite, if_match=if_match)
-    with failing(place.path), _temporary(place) as (fd, temporary):
+    with failing(place.path), _temporary(place, note) as (fd, temporary):
         fill(fd)
         return settle(place, fd, temporary, overwrite=overwrite, mode=mode, if_match=if_match)
 
@@ -178,11 +199,12 @@ def sync_directory(place: Place) -> None:
 
 
 @contextmanager
-def _temporary(place: Place) -> Iterator[tuple[int, str]]:
-    name = temporary_name(place.name)
+def _temporary(place: Place, note: Note | None) -> Iterator[tuple[int, str]]:
+    name = temporary_place(place, note).name
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o600, dir_fd=place.dir_fd)
     try:
+        hold(fd)
         yield fd, name
     finally:
         os.close(fd)
