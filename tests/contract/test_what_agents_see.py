@@ -320,7 +320,7 @@ SILENT: Final = frozenset(
     "lease.handoff lease.takeover policy.check policy.confirm secret.request secret.list secret.provide secret.deny "
     "approval.list approval.decide approval.wait key.create key.list key.revoke node.info node.health node.metrics "
     "node.limits node.set_limits node.shutdown node.restart node.upgrade rpc.discover rpc.cancel web.open "
-    "web.status share.join share.link share.status".split()
+    "node.whoami web.status share.join share.link share.status".split()
 )
 
 

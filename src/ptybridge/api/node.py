@@ -6,6 +6,7 @@ import msgspec
 
 from ptybridge.api.operation import Done, Effect, NoParams, Params, Result, declare
 from ptybridge.errors import InvalidParams, ShuttingDown, Unavailable
+from ptybridge.model import Access
 
 # The range of versions of the socket's protocol that this version speaks. Raised when the wire changes.
 PROTOCOL: Final = 1
@@ -38,6 +39,28 @@ class NodeInfo(Result):
     keeper_version: str | None = None
     keeper_exact: bool | None = None
     idle: bool = True
+
+
+class Whoami(NoParams):
+    """Tell the caller who it is here and what it may do, so that a front end offers nothing that would be refused."""
+
+
+class Identity(Result):
+    """Who the caller is, and the operations it may call.
+
+    Of these a session's access level may refuse some: `refused_by_access` tells which at each level, `as_creator` which
+    of them whoever has created the session (`created_by` is the `principal`) may call all the same. What a lease, the
+    policy or a limit refuses depends on the moment and is not told here. `session_ids`: the only sessions there are for
+    this caller, null for all. `file_roots`: the directories its paths must lie below, null for anywhere.
+    """
+
+    principal: str
+    profile: str | None
+    operations: list[str]
+    refused_by_access: dict[Access, list[str]]
+    as_creator: list[str]
+    session_ids: list[str] | None
+    file_roots: list[str] | None
 
 
 class NodeMetrics(Result):
@@ -171,6 +194,9 @@ R, M, D = Effect.READS, Effect.MUTATES, Effect.DESTROYS
 INFO: Final = declare("node.info", GetInfo, NodeInfo, scope="node:read", effect=R, since="0.1", http="GET /v1/node")
 HEALTH: Final = declare(
     "node.health", GetHealth, NodeHealth, scope="node:read", effect=R, since="0.1", http="GET /v1/node/health"
+)
+WHOAMI: Final = declare(
+    "node.whoami", Whoami, Identity, scope="node:read", effect=R, since="0.1", http="GET /v1/whoami"
 )
 METRICS: Final = declare(
     "node.metrics", GetMetrics, NodeMetrics, scope="node:read", effect=R, since="0.1", http="GET /v1/node/metrics"

@@ -68,6 +68,7 @@ from ptybridge.service.terminal import TerminalService
 from ptybridge.service.transfer import TransferService
 from ptybridge.service.watch import WatchService
 from ptybridge.service.web import WebService
+from ptybridge.service.whoami import WhoamiService
 from ptybridge.web.auth import Authority
 from ptybridge.web.context import Web
 from ptybridge.web.front import WebFront
@@ -183,6 +184,7 @@ class Daemon:
             WatchService(places, threads),
             FetchService(places, self._unfinished, allowed=config.files.fetch),
             self.node,
+            WhoamiService(registry, places),
             web,
             self.share,
             AppService(self.sessions),

@@ -15,8 +15,18 @@ from ptybridge.model import Access, Caller
 
 # What a key for some sessions may call besides operations on them; those that list or follow leave the others out.
 WITHOUT_SESSION: Final = frozenset(
-    {"session.list", "event.follow", "node.health", "rpc.discover", "rpc.cancel", "share.join"}
+    {"session.list", "event.follow", "node.health", "node.whoami", "rpc.discover", "rpc.cancel", "share.join"}
 )
+# The access level that a session must have for what is done to it, where any is needed; handlers ask `require` for the
+# same, which a test compares.
+NEEDED: Final[dict[str, Access]] = {
+    **dict.fromkeys(("session.write", "session.send_keys", "session.paste", "session.prompt"), "read-write"),
+    **dict.fromkeys(("session.resize", "command.run", "secret.request", "app.request"), "read-write"),
+    **dict.fromkeys(("session.signal", "session.close", "session.kick"), "control"),
+    "session.update": "admin",
+}
+# What the session's creator may do whatever its level.
+AS_CREATOR: Final = frozenset({"session.close", "session.kick", "session.update"})
 _ORDER: tuple[Access, ...] = ("read-only", "read-write", "control", "admin")
 
 
@@ -33,6 +43,11 @@ def may(caller: Caller, scope: str) -> bool:
 def sees(caller: Caller, session_id: str | None) -> bool:
     """Tell whether the caller may know of a session at all."""
     return caller.session_ids is None or session_id in caller.session_ids
+
+
+def refused_by(access: Access) -> list[str]:
+    """Return the operations that a session of this access level refuses to everybody but, maybe, its creator."""
+    return sorted(name for name, needed in NEEDED.items() if _ORDER.index(access) < _ORDER.index(needed))
 
 
 def require_visible(caller: Caller, operation: str, params: Any) -> None:

@@ -1013,6 +1013,12 @@ class AsyncNodeMethods:
         """Tell whether the daemon is well."""
         return await self._link.call(api_node.HEALTH, api_node.GetHealth())
 
+    async def whoami(self) -> api_node.Identity:
+        """Tell the caller who it is here and what it may do, so that a front end offers nothing that would be
+        refused.
+        """
+        return await self._link.call(api_node.WHOAMI, api_node.Whoami())
+
     async def metrics(self) -> api_node.NodeMetrics:
         """Tell what the daemon has counted, for monitoring."""
         return await self._link.call(api_node.METRICS, api_node.GetMetrics())

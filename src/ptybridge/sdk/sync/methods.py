@@ -1014,6 +1014,12 @@ class NodeMethods:
         """Tell whether the daemon is well."""
         return self._link.call(api_node.HEALTH, api_node.GetHealth())
 
+    def whoami(self) -> api_node.Identity:
+        """Tell the caller who it is here and what it may do, so that a front end offers nothing that would be
+        refused.
+        """
+        return self._link.call(api_node.WHOAMI, api_node.Whoami())
+
     def metrics(self) -> api_node.NodeMetrics:
         """Tell what the daemon has counted, for monitoring."""
         return self._link.call(api_node.METRICS, api_node.GetMetrics())
