@@ -1,12 +1,16 @@
-"""`file.search` over every endpoint: names, lines, limits, what is ignored and what is skipped."""
+"""`file.search` and `file.find` over every endpoint: names, lines, limits, what is ignored and what is skipped."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.contract.endpoints import Client
+import trio
+from tests.contract.endpoints import PATIENCE_SECONDS, Client, StreamEnded
 
-from ptybridge.api import file
+from ptybridge.api import file, find
 from ptybridge.errors import FileNotFound, InvalidParams, NotADirectory
+from ptybridge.service import find as service
 
 TREE = {
     "a.py": "import os\nx = 1\nprint(x)\n",
@@ -91,3 +95,62 @@ async def test_what_cannot_be_searched(client: Client, tree: Path) -> None:
         await client.call(file.SEARCH, path=str(tree / "none"))
     with pytest.raises(NotADirectory):
         await client.call(file.SEARCH, path=str(tree / "a.py"))
+
+
+async def events_of(client: Client, tree: Path, **params: object) -> list[Any]:
+    events: list[Any] = []
+    async with client.stream(find.FIND, path=str(tree), **params) as stream:
+        assert stream.opened.path == str(tree)
+        try:
+            while True:
+                events.append(await stream.next())
+        except StreamEnded as ended:
+            assert str(ended) == "finished"  # noqa: PT017 - where it ends is what counts
+    return events
+
+
+async def test_the_stream_tells_what_the_call_answers(client: Client, tree: Path) -> None:
+    for params in ({"pattern": r"\bx\b", "context_lines": 1}, {"glob": "*.py", "max_results": 3}, {"hidden": True}):
+        whole = await client.call(file.SEARCH, path=str(tree), **params)
+        *found, last = await events_of(client, tree, **params)
+        assert [(one.entry, one.lines) for one in found if isinstance(one, find.FileFound)] == [
+            (one.entry, one.lines) for one in whole.matches
+        ]
+        told = (whole.truncated, whole.searched_files, whole.skipped)
+        assert (last.truncated, last.searched_files, last.skipped) == told
+    with pytest.raises(FileNotFound):
+        await events_of(client, tree / "none")
+    with pytest.raises(InvalidParams):
+        await events_of(client, tree, pattern="(")
+
+
+async def test_what_is_found_is_told_before_the_search_is_over(
+    client: Client, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "TURN_SECONDS", 0.0)
+    os.mkfifo(tree / "pipe")
+    (tree / "zzz").mkdir()
+    for number in range(50):
+        (tree / "zzz" / f"{number:03}.py").write_text("z = 1\n")
+    async with client.stream(find.FIND, path=str(tree), pattern="^[xz] = 1$", glob="*.py") as stream:
+        first = await stream.next()
+        while not isinstance(first, find.FileFound):
+            first = await stream.next()
+        assert first.entry.name == "a.py"
+        # Whoever leaves ends the search, with all it holds open.
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:
+            if not any(one.endswith("/zzz") for one in _open_paths()):
+                return
+            await trio.sleep(0.01)
+
+
+def _open_paths() -> list[str]:
+    """Return what this process, which is the daemon as well, has open."""
+    paths = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            paths.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:
+            continue
+    return paths

@@ -28,6 +28,7 @@ from ptybridge.api import (
     event,
     exec,
     file,
+    find,
     recovery,
     session,
     terminal,
@@ -245,6 +246,11 @@ async def extracted(stage: Stage) -> list[Any]:
     return await stage.collected(archive.EXTRACT, lambda _: False, cwd=str(stage.home), **params)
 
 
+async def found(stage: Stage) -> list[Any]:
+    params = {"path": ".", "pattern": "correct", "context_lines": 1, "cwd": str(stage.home)}
+    return await stage.collected(find.FIND, lambda _: False, **params)
+
+
 async def changed(stage: Stage) -> list[Any]:
     events: list[Any] = []
     async with stage.client.stream(watch.WATCH, path=str(stage.home)) as stream:
@@ -298,6 +304,7 @@ LOOKS: Final[dict[Any, Look]] = {
     file.LIST: of_files(file.LIST, path="."),
     file.READ: file_pages,
     file.INFO: of_files(file.INFO, path=f"named {VALUE}"),
+    find.FIND: found,
     archive.ARCHIVE: archived,
     watch.WATCH: changed,
     archive.EXTRACT: extracted,

@@ -6,13 +6,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 from tests.sdk.conftest import Run
 
 from ptybridge import EXITED, TIMEOUT, AsyncClient, Client
+from ptybridge.api.archive import FileProgress
 from ptybridge.api.registry import contract
-from ptybridge.errors import EtagMismatch, ExpectExited, ExpectTimeout, FileNotFound, InvalidParams, SessionNotFound
+from ptybridge.errors import (
+    Denied,
+    EtagMismatch,
+    ExpectExited,
+    ExpectTimeout,
+    FileExists,
+    FileNotFound,
+    InvalidParams,
+    SessionNotFound,
+)
 from ptybridge.sdk import describe, reference
 from ptybridge.sdk.patterns import Chunk
 
@@ -188,6 +199,44 @@ def test_files_go_up_and_down_with_progress(run: Run, tmp_path: Path) -> None:
         with pytest.raises(FileNotFound):
             await client.files.download(tmp_path / "none", tmp_path / "never")
         assert sorted(name for name in os.listdir(tmp_path) if name != "home") == ["source", "target", "up"]
+
+    run(body)
+
+
+def test_archives_are_waited_for_with_progress(run: Run, tmp_path: Path) -> None:
+    async def body(client: Any) -> None:
+        (tmp_path / "tree").mkdir(exist_ok=True)
+        (tmp_path / "tree/large").touch()
+        os.truncate(tmp_path / "tree/large", 1 << 40)
+
+        class Enough(Exception):
+            pass
+
+        def stop(progress: FileProgress) -> None:
+            assert progress.done_bytes > 0
+            raise Enough
+
+        with pytest.raises(Enough):
+            await client.files.archive(tmp_path / "tree", tmp_path / "a.tar", progress=stop)
+        while True:
+            if not any(".ptybridge-" in name for name in os.listdir(tmp_path)):
+                break
+            await anyio.sleep(0.01)
+        os.truncate(tmp_path / "tree/large", 1000)
+        made = await client.files.archive([tmp_path / "tree"], tmp_path / "a.zip")
+        assert (made.format, made.files, made.bytes) == ("zip", 1, 1000)
+        done = await client.files.extract(tmp_path / "a.zip", tmp_path / "out")
+        assert (done.entries, (tmp_path / "out/tree/large").stat().st_size) == (2, 1000)
+        with pytest.raises(FileExists):
+            await client.files.extract(tmp_path / "a.zip", tmp_path / "out")
+        with pytest.raises(Denied, match="switched off"):
+            await client.files.fetch("https://192.0.2.1/", tmp_path / "got")
+        names = [
+            one.entry.name async for one in client.files.find(str(tmp_path), glob="larg*") if hasattr(one, "entry")
+        ]
+        assert names == ["large", "large"]
+        for name in ("a.zip", "out", "tree"):
+            await client.files.delete(tmp_path / name, recursive=True)
 
     run(body)
 

@@ -1,5 +1,6 @@
 """Streams as server-sent events: their shape, resuming, heartbeats, the end, and readers that are slow or gone."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from tests.web.conftest import Connect, OpenGate
 from tests.web.http import PATIENCE_SECONDS, Http, eventually
 
 from ptybridge.daemon import Daemon
+from ptybridge.service import reporting
 from ptybridge.web import sse
 
 
@@ -98,6 +100,27 @@ async def test_a_strange_last_event_id_is_refused(http: Http, sent: str) -> None
 async def test_an_error_before_the_stream_begins_is_an_ordinary_one(http: Http) -> None:
     answer = await http.get("/v1/sessions/nosuch/events")
     assert (answer.status, answer.json()["error"]["code"]) == (404, "session_not_found")
+
+
+async def test_work_that_fails_at_once_answers_with_a_status(
+    http: Http, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow the machine is today: "at once".
+    monkeypatch.setattr(reporting, "INTERVAL_SECONDS", 60.0)
+    (tmp_path / "text").write_text("no archive")
+    made: dict[str, dict[str, Any]] = {
+        "archive": {"sources": [str(tmp_path / "none")], "destination": str(tmp_path / "a.tar")},
+        "extract": {"source": str(tmp_path / "text"), "destination": str(tmp_path / "out")},
+        "fetch": {"url": "https://192.0.2.1/", "path": str(tmp_path / "got")},
+    }
+    codes = [(await http.post(f"/v1/files/{name}", params)).json()["error"]["code"] for name, params in made.items()]
+    assert codes == ["file_not_found", "bad_archive", "denied"]
+    answer = await http.post("/v1/exec/stream", {"command": ["/no/such/program"]})
+    assert answer.status >= 400
+    answer = await http.post(
+        "/v1/files/archive", {"sources": [str(tmp_path / "text")], "destination": str(tmp_path / "a.tar")}
+    )
+    assert (answer.status, answer.body.count(b"event: ")) == (200, 3), "opened, archived, end"
 
 
 async def test_silence_is_broken_by_comments(http: Http, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

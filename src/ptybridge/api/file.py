@@ -32,8 +32,8 @@ Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # An answer is one line of JSON; base64 makes 4 bytes of 3 and a line may have 24 MiB.
 ReadBytes = Annotated[int, msgspec.Meta(ge=1, le=16 << 20, description="bytes to read at most")]
 
-_PATH_ERRORS: Final = (FileNotFound, NotADirectory, PermissionDenied, OutsideRoots, FileFailed)
-_WRITE_ERRORS: Final = (*_PATH_ERRORS, FileExists, IsADirectory, NotAFile, NoSpace, FileTooLarge)
+PATH_ERRORS: Final = (FileNotFound, NotADirectory, PermissionDenied, OutsideRoots, FileFailed)
+_WRITE_ERRORS: Final = (*PATH_ERRORS, FileExists, IsADirectory, NotAFile, NoSpace, FileTooLarge)
 
 
 class _At(Params):
@@ -293,7 +293,7 @@ LIST: Final = declare(
     scope="file:read",
     effect=Effect.READS,
     since="0.1",
-    errors=_PATH_ERRORS,
+    errors=PATH_ERRORS,
     http="GET /v1/files/list",
 )
 READ: Final = declare(
@@ -303,7 +303,7 @@ READ: Final = declare(
     scope="file:read",
     effect=Effect.READS,
     since="0.1",
-    errors=(*_PATH_ERRORS, IsADirectory, NotAFile),
+    errors=(*PATH_ERRORS, IsADirectory, NotAFile),
     http="GET /v1/files/read",
 )
 INFO: Final = declare(
@@ -313,7 +313,7 @@ INFO: Final = declare(
     scope="file:read",
     effect=Effect.READS,
     since="0.1",
-    errors=_PATH_ERRORS,
+    errors=PATH_ERRORS,
     http="GET /v1/files/info",
 )
 SEARCH: Final = declare(
@@ -323,7 +323,7 @@ SEARCH: Final = declare(
     scope="file:read",
     effect=Effect.READS,
     since="0.1",
-    errors=_PATH_ERRORS,
+    errors=PATH_ERRORS,
     http="GET /v1/files/search",
 )
 WRITE: Final = declare(
@@ -343,7 +343,7 @@ DELETE: Final = declare(
     scope="file:write",
     effect=Effect.DESTROYS,
     since="0.1",
-    errors=(*_PATH_ERRORS, IsADirectory),
+    errors=(*PATH_ERRORS, IsADirectory),
     http="POST /v1/files/delete",
 )
 COPY: Final = declare(
@@ -373,6 +373,6 @@ MKDIR: Final = declare(
     scope="file:write",
     effect=Effect.MUTATES,
     since="0.1",
-    errors=(*_PATH_ERRORS, FileExists, NoSpace),
+    errors=(*PATH_ERRORS, FileExists, NoSpace),
     http="POST /v1/files/mkdir",
 )

@@ -10,12 +10,12 @@ import click
 from ptybridge.api import file
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.cli import output
-from ptybridge.cli.app import App, note
+from ptybridge.cli.app import App
 from ptybridge.cli.archiving import archive_command, extract_command, fetch_command
 from ptybridge.cli.command import Group, command
+from ptybridge.cli.finding import find_command
 from ptybridge.cli.watching import watch_command
 from ptybridge.errors import InvalidParams
-from ptybridge.text import printable
 
 # Deleting and copying trees takes as long as it takes.
 PATIENT = None
@@ -210,66 +210,6 @@ def info_command(app: App, path: str, follow: bool, sha256: bool) -> None:
         ),
         sep="\n",
     )
-
-
-@command(
-    "find",
-    example="""
-    ptybridge file find ~/app -g '*.py'
-    ptybridge file find -e 'TODO|FIXME' -C 2 ~/app
-    """,
-    exits="0 when something was found, 1 when nothing was",
-)
-@click.argument("path", default=".")
-@click.option("-g", "--glob", metavar="GLOB", help="Names, or with a slash in it paths, that fit.")
-@click.option("-e", "--pattern", metavar="REGEX", help="Lines that match (RE2).")
-@click.option("-i", "--ignore-case", is_flag=True, help="Upper or lower case.")
-@click.option("-C", "--context", type=click.IntRange(0, 20), default=0, metavar="N", help="Lines around each.")
-@click.option(
-    "-n", "--max", "limit", type=click.IntRange(1, 10_000), default=1000, metavar="N", help="At most so many."
-)
-@click.option("-a", "--all", "hidden", is_flag=True, help="Also names that begin with a dot.")
-@click.option("--no-ignore", is_flag=True, help="Also what .gitignore leaves out.")
-def find_command(
-    app: App,
-    path: str,
-    glob: str | None,
-    pattern: str | None,
-    ignore_case: bool,
-    context: int,
-    limit: int,
-    hidden: bool,
-    no_ignore: bool,
-) -> int:
-    """Find files by name, by a line they hold, or both."""
-    params = file.SearchFiles(
-        path=path,
-        cwd=os.getcwd(),
-        glob=glob,
-        pattern=pattern,
-        ignore_case=ignore_case,
-        context_lines=context,
-        max_results=limit,
-        hidden=hidden,
-        ignore=not no_ignore,
-    )
-    found = app.call(file.SEARCH, params, timeout=PATIENT)
-    if app.json:
-        app.emit(found)
-        return 0 if found.matches else 1
-    for match in found.matches:
-        name = printable(match.entry.path)
-        if not match.lines:
-            print(name)
-        for line in match.lines:
-            for number, text in enumerate(line.before, line.number - len(line.before)):
-                print(f"{name}-{number}-{printable(text)}")
-            print(f"{name}:{line.number}:{printable(line.text)}")
-            for number, text in enumerate(line.after, line.number + 1):
-                print(f"{name}-{number}-{printable(text)}")
-    if found.truncated:
-        note(f"there is more than {limit}; -n takes more")
-    return 0 if found.matches else 1
 
 
 @click.group(

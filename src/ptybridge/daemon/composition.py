@@ -51,6 +51,7 @@ from ptybridge.service.dispatcher import Dispatcher
 from ptybridge.service.exec import ExecService
 from ptybridge.service.fetch import FetchService
 from ptybridge.service.file import FileService, FileThreads
+from ptybridge.service.find import FindService
 from ptybridge.service.follow import FollowService
 from ptybridge.service.guard import Guard
 from ptybridge.service.journal import Journal
@@ -179,6 +180,7 @@ class Daemon:
             mcp,
             ExecService(self.sessions, guard),
             FileService(places, threads, self._unfinished),
+            FindService(places, threads),
             TransferService(places, threads, self._leftovers),
             ArchiveService(places, threads, self._unfinished),
             WatchService(places, threads),

@@ -29,7 +29,7 @@ EXTENDED = {"session", "file"}
 BY_HAND = {
     "session.create", "session.attach",
     "file.list", "file.read", "file.write", "file.delete", "file.copy", "file.move", "file.mkdir", "file.info",
-    "file.upload", "file.download",
+    "file.upload", "file.download", "file.archive", "file.extract", "file.fetch",
 }  # fmt: skip
 # Of no use in Python: a call is cancelled by cancelling it, and the pipe of MCP clients is not for programs.
 LEFT_OUT = {"rpc.cancel", "mcp.open"}

@@ -51,8 +51,8 @@ class ArchiveService:
                 )
                 return readable_name(target.path)[0], found
 
-        await sink.opened(api.FileWork(path=readable_name(absolute(params.destination, params.cwd))[0]))
-        path, found = await reported(self._threads, pack, sink, lambda: _progress(work))
+        begun = api.FileWork(path=readable_name(absolute(params.destination, params.cwd))[0])
+        path, found = await reported(self._threads, pack, sink, begun, lambda: _progress(work))
         await sink.send(
             api.Archived(
                 path=path,
@@ -91,8 +91,8 @@ class ArchiveService:
                 )
                 return readable_name(target.path)[0]
 
-        await sink.opened(api.FileWork(path=readable_name(absolute(params.destination, params.cwd))[0]))
-        path = await reported(self._threads, unpack, sink, lambda: _progress(work))
+        begun = api.FileWork(path=readable_name(absolute(params.destination, params.cwd))[0])
+        path = await reported(self._threads, unpack, sink, begun, lambda: _progress(work))
         await sink.send(api.Extracted(path=path, entries=work.entries, bytes=work.done_bytes))
         return "finished"
 

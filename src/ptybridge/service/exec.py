@@ -55,8 +55,9 @@ class ExecService:
         kept = False
         signals: list[str] = []
         try:
-            await sink.opened(api.Streaming(session_id=session.session_id, pid=session.child.pid, offset=0))
+            # What is wrong with the input is an answer like that of a call.
             await execution.feed(session, stdin)
+            await sink.opened(api.Streaming(session_id=session.session_id, pid=session.child.pid, offset=0))
             following = Following(session, 0, params.encoding, sink)
             with trio.move_on_after(math.inf if timeout is None else timeout) as limit:
                 await following.run(until_exit=True)

@@ -58,12 +58,12 @@ class FetchService:
                 done_bytes=work.done_bytes, entries=0, name=work.name, total_bytes=work.total
             )
 
-        await sink.opened(archive_api.FileWork(path=readable_name(absolute(params.path, params.cwd))[0]))
+        begun = archive_api.FileWork(path=readable_name(absolute(params.path, params.cwd))[0])
         failed: PtybridgeError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_abort_when_cancelled, fetch)
             try:
-                path, found = await reported(self._threads, get, sink, progress)
+                path, found = await reported(self._threads, get, sink, begun, progress)
                 work = fetch.work
                 await sink.send(
                     api.FileFetched(

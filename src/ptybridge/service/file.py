@@ -109,25 +109,12 @@ class FileService:
         """Find files."""
 
         def work() -> api.FileMatches:
-            name = None if params.glob is None else glob(params.glob, ignore_case=params.ignore_case)
-            line = None
-            if params.pattern is not None:
-                line = finder(params.pattern, regex=True, ignore_case=params.ignore_case)
-            wanted = Wanted(
-                name=name,
-                line=line,
-                context=params.context_lines,
-                limit=params.max_results,
-                depth=params.max_depth,
-                hidden=params.hidden,
-                ignore=params.ignore,
-            )
-            search = Search(wanted, still_wanted)
+            search = Search(wanted_by(params), still_wanted)
             with self._places.at(caller, params.path, params.cwd) as place:
-                search.run(place)
+                found = [one for one in search.run(place) if one is not None]
                 return api.FileMatches(
                     path=_shown(place.path),
-                    matches=[msgspec.convert(one, api.FileMatch, from_attributes=True) for one in search.found],
+                    matches=[msgspec.convert(one, api.FileMatch, from_attributes=True) for one in found],
                     truncated=search.truncated,
                     searched_files=search.searched,
                     skipped=search.skipped,
@@ -222,6 +209,22 @@ class FileService:
                 return api.DirectoryMade(path=_shown(place.path), created=created)
 
         return await self._threads.run(work)
+
+
+def wanted_by(params: api.SearchFiles) -> Wanted:
+    """Return what is looked for. Raises `InvalidParams` for patterns that are none."""
+    line = None
+    if params.pattern is not None:
+        line = finder(params.pattern, regex=True, ignore_case=params.ignore_case)
+    return Wanted(
+        name=None if params.glob is None else glob(params.glob, ignore_case=params.ignore_case),
+        line=line,
+        context=params.context_lines,
+        limit=params.max_results,
+        depth=params.max_depth,
+        hidden=params.hidden,
+        ignore=params.ignore,
+    )
 
 
 def mode_of(text: str | None) -> int | None:

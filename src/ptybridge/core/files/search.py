@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import deque
+from collections.abc import Generator
 from typing import Final
 
 import msgspec
@@ -37,6 +38,10 @@ class Found(msgspec.Struct):
     lines: list[FoundIn]
 
 
+# What is found, and None where there is a pause; closing it closes what is open.
+Steps = Generator[Found | None, None, None]
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked for."""
 
@@ -50,10 +55,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search:
-    """One walk. `truncated`: there is more. `skipped`: what could not, or must not, be looked into."""
+    """One walk. `truncated`: there is more. `skipped`: what could not, or must not, be looked into.
+
+    It gives what it finds when it finds it, and None now and then, where whoever drives it may pause.
+    """
 
     def __init__(self, wanted: Wanted, check: Checked) -> None:
-        self.found: list[Found] = []
         self.truncated = False
         self.searched = 0
         self.skipped = 0
@@ -61,15 +68,15 @@ class Search:
         self._check = check
         self._count = 0
 
-    def run(self, place: Place) -> None:
+    def run(self, place: Place) -> Steps:
         """Search below a directory. Raises what keeps it from being opened."""
         fd = place.open_directory()
         try:
-            self._directory(Place(fd, ".", place.path, place.rules), "", [], 1)
+            yield from self._directory(Place(fd, ".", place.path, place.rules), "", [], 1)
         finally:
             os.close(fd)
 
-    def _directory(self, here: Place, above: str, rules: list[tuple[str, IgnoreRules]], level: int) -> None:
+    def _directory(self, here: Place, above: str, rules: list[tuple[str, IgnoreRules]], level: int) -> Steps:
         with failing(here.path):
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here.dir_fd)
             try:
@@ -78,6 +85,7 @@ class Search:
                 os.close(fd)
         if self._wanted.ignore and ".gitignore" in names:
             rules = [*rules, (above, self._rules(here))]
+        yield None
         for name in names:
             self._check()
             if self.truncated:
@@ -96,11 +104,13 @@ class Search:
             directory = stat.S_ISDIR(found.st_mode)
             if self._wanted.ignore and (name == ".git" or _ignored(rules, path, directory)):
                 continue
-            self._entry(entry, found, path)
+            fits = self._entry(entry, found, path)
+            if fits is not None or stat.S_ISREG(found.st_mode):
+                yield fits
             if directory and (self._wanted.depth is None or level < self._wanted.depth):
-                self._below(entry, path, rules, level)
+                yield from self._below(entry, path, rules, level)
 
-    def _below(self, entry: Place, path: str, rules: list[tuple[str, IgnoreRules]], level: int) -> None:
+    def _below(self, entry: Place, path: str, rules: list[tuple[str, IgnoreRules]], level: int) -> Steps:
         if level >= MOST_LEVELS:
             self.skipped += 1
             return
@@ -110,33 +120,34 @@ class Search:
             self.skipped += 1
             return
         try:
-            self._directory(Place(fd, ".", entry.path, entry.rules), f"{path}/", rules, level + 1)
+            yield from self._directory(Place(fd, ".", entry.path, entry.rules), f"{path}/", rules, level + 1)
         finally:
             os.close(fd)
 
-    def _entry(self, entry: Place, found: os.stat_result, path: str) -> None:
+    def _entry(self, entry: Place, found: os.stat_result, path: str) -> Found | None:
         wanted = self._wanted
         if wanted.name is not None and not wanted.name(readable_name(path)[0]):
-            return
+            return None
         if wanted.line is None:
             if self._count == wanted.limit:
                 self.truncated = True
-                return
+                return None
             self._count += 1
-            self.found.append(Found(facts(entry, found), []))
-        elif stat.S_ISREG(found.st_mode):
+            return Found(facts(entry, found), [])
+        if stat.S_ISREG(found.st_mode):
             try:
                 fd = entry.open_file()
             except PtybridgeError:
                 self.skipped += 1
-                return
+                return None
             try:
                 with failing(entry.path):
                     lines = self._lines(fd, wanted.line)
             finally:
                 os.close(fd)
             if lines:
-                self.found.append(Found(facts(entry, found), lines))
+                return Found(facts(entry, found), lines)
+        return None
 
     def _lines(self, fd: int, wanted: Fits) -> list[FoundIn]:
         if b"\0" in os.pread(fd, _HEAD_BYTES, 0):

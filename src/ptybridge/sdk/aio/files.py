@@ -1,17 +1,22 @@
 """Files of the daemon's machine as bytes and paths, with cmdop's names; every failure raises."""
 
 import base64
+import builtins
 import os
 import tempfile
 from os import PathLike
 from typing import Literal
 
+from ptybridge.api import archive as archive_api
+from ptybridge.api import fetch as fetch_api
 from ptybridge.api import file
 from ptybridge.api.transfer import Download, Downloading, Upload
 from ptybridge.errors import EtagMismatch
 from ptybridge.sdk.aio.connection import in_thread
 from ptybridge.sdk.aio.methods import AsyncFileMethods
 from ptybridge.sdk.aio.transfers import Progress, download, upload
+from ptybridge.sdk.aio.works import WorkProgress, worked
+from ptybridge.sdk.durations import milliseconds
 from ptybridge.sdk.shapes import Info, Listing, shaped
 from ptybridge.wire.attach import Stored
 
@@ -245,3 +250,89 @@ class AsyncFiles(AsyncFileMethods):
             os.unlink(partial.name)
             raise
         return done
+
+    async def archive(
+        self,
+        sources: StrPath | builtins.list[StrPath],
+        destination: StrPath,
+        *,
+        progress: WorkProgress | None = None,
+        format: archive_api.ArchiveFormat | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+        cwd: str | None = None,
+    ) -> archive_api.Archived:
+        """Put files and trees into an archive at exactly `destination`, which appears when it is complete.
+
+        Without `format` the name of `destination` tells it: zip, tar, tar.gz or tar.zst. `progress` gets a
+        `FileProgress` (`done_bytes`, `entries`, `name`) now and then; what it raises ends the work, and leaves nothing.
+        """
+        params = archive_api.Archive(
+            sources=[os.fspath(one) for one in (sources if isinstance(sources, builtins.list) else [sources])],
+            destination=os.fspath(destination),
+            cwd=cwd,
+            format=format,
+            overwrite=overwrite,
+            create_parents=create_parents,
+        )
+        return await worked(self._link, archive_api.ARCHIVE, params, archive_api.Archived, progress)
+
+    async def extract(
+        self,
+        source: StrPath,
+        destination: StrPath,
+        *,
+        progress: WorkProgress | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+        max_bytes: int = 64 << 30,
+        max_entries: int = 1_000_000,
+        max_ratio: int = 200,
+        cwd: str | None = None,
+    ) -> archive_api.Extracted:
+        """Extract an archive to exactly `destination`, a directory that appears when everything is in it.
+
+        What leads out of it, comes twice or grows beyond the bounds is refused whole. `progress`: see `archive`.
+        """
+        params = archive_api.Extract(
+            source=os.fspath(source),
+            destination=os.fspath(destination),
+            cwd=cwd,
+            overwrite=overwrite,
+            create_parents=create_parents,
+            max_bytes=max_bytes,
+            max_entries=max_entries,
+            max_ratio=max_ratio,
+        )
+        return await worked(self._link, archive_api.EXTRACT, params, archive_api.Extracted, progress)
+
+    async def fetch(
+        self,
+        url: str,
+        path: StrPath,
+        *,
+        progress: WorkProgress | None = None,
+        overwrite: bool = False,
+        create_parents: bool = False,
+        mode: str | None = None,
+        sha256: str | None = None,
+        max_bytes: int = 4 << 30,
+        timeout: float = 3600.0,
+        cwd: str | None = None,
+    ) -> fetch_api.FileFetched:
+        """Get an http or https URL into a file on the daemon's side, where its configuration allows that.
+
+        `progress`: see `archive`; `total_bytes` is what the other side announces.
+        """
+        params = fetch_api.FetchFile(
+            url=url,
+            path=os.fspath(path),
+            cwd=cwd,
+            overwrite=overwrite,
+            create_parents=create_parents,
+            mode=mode,
+            sha256=sha256,
+            max_bytes=max_bytes,
+            timeout_ms=milliseconds(timeout),
+        )
+        return await worked(self._link, fetch_api.FETCH, params, fetch_api.FileFetched, progress)

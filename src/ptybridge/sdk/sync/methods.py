@@ -8,13 +8,12 @@ from msgspec import UNSET, UnsetType
 
 from ptybridge.api import app as api_app
 from ptybridge.api import approval as api_approval
-from ptybridge.api import archive as api_archive
 from ptybridge.api import attach as api_attach
 from ptybridge.api import command as api_command
 from ptybridge.api import event as api_event
 from ptybridge.api import exec as api_exec
-from ptybridge.api import fetch as api_fetch
 from ptybridge.api import file as api_file
+from ptybridge.api import find as api_find
 from ptybridge.api import key as api_key
 from ptybridge.api import lease as api_lease
 from ptybridge.api import node as api_node
@@ -652,65 +651,37 @@ class FileMethods:
             ),
         )
 
-    def archive(
+    def find(
         self,
-        sources: builtins.list[str],
-        destination: str,
+        path: str,
         *,
         cwd: str | None = None,
-        format: Literal["zip", "tar", "tar.gz", "tar.zst"] | None = None,
-        overwrite: bool = False,
-        create_parents: bool = False,
-    ) -> Events[api_archive.FileWork]:
-        """Put files and trees into an archive at exactly `destination`; it has its name when it is complete.
+        glob: str | None = None,
+        pattern: str | None = None,
+        ignore_case: bool = False,
+        context_lines: int = 0,
+        max_results: int = 10000,
+        max_depth: int | None = None,
+        hidden: bool = False,
+        ignore: bool = True,
+    ) -> Events[api_find.FindingFiles]:
+        """Find files as `file.search` does, each told as soon as it is found.
 
-        Each source is in it under its own name, with permissions and times. Links are kept as links; devices,
-        FIFOs and sockets are left out, and counted. Without `format` the name of `destination` tells it.
-        Cancelling the stream leaves nothing behind.
+        Cancelling the stream ends the search. It goes on as fast as its results are taken, and holds nothing up.
         """
         return self._link.stream(
-            api_archive.ARCHIVE,
-            api_archive.Archive(
-                sources=sources,
-                destination=destination,
+            api_find.FIND,
+            api_find.FindFiles(
+                path=path,
                 cwd=cwd,
-                format=format,
-                overwrite=overwrite,
-                create_parents=create_parents,
-            ),
-        )
-
-    def extract(
-        self,
-        source: str,
-        destination: str,
-        *,
-        cwd: str | None = None,
-        overwrite: bool = False,
-        create_parents: bool = False,
-        max_bytes: int = 68719476736,
-        max_entries: int = 1000000,
-        max_ratio: int = 200,
-    ) -> Events[api_archive.FileWork]:
-        """Extract an archive to exactly `destination`, a directory that appears when everything is in it.
-
-        zip, tar, tar.gz, tar.zst, tar.bz2 and tar.xz are known by their content. An archive is refused whole when
-        a name or a link leads out of the directory, when a name comes twice, and when it holds devices; set-user-
-        ID bits and owners are not taken over. More than `max_bytes` or `max_entries`, or more than `max_ratio`
-        times the archive's own size (from 64 MiB on), is refused as well. `overwrite` replaces an empty
-        directory. Cancelling the stream leaves nothing behind.
-        """
-        return self._link.stream(
-            api_archive.EXTRACT,
-            api_archive.Extract(
-                source=source,
-                destination=destination,
-                cwd=cwd,
-                overwrite=overwrite,
-                create_parents=create_parents,
-                max_bytes=max_bytes,
-                max_entries=max_entries,
-                max_ratio=max_ratio,
+                glob=glob,
+                pattern=pattern,
+                ignore_case=ignore_case,
+                context_lines=context_lines,
+                max_results=max_results,
+                max_depth=max_depth,
+                hidden=hidden,
+                ignore=ignore,
             ),
         )
 
@@ -732,40 +703,6 @@ class FileMethods:
         return self._link.stream(
             api_watch.WATCH,
             api_watch.WatchFiles(path=path, cwd=cwd, recursive=recursive, after=after, max_directories=max_directories),
-        )
-
-    def fetch(
-        self,
-        url: str,
-        path: str,
-        *,
-        cwd: str | None = None,
-        overwrite: bool = False,
-        create_parents: bool = False,
-        mode: str | None = None,
-        sha256: str | None = None,
-        max_bytes: int = 4294967296,
-        timeout: float = 3600.0,
-    ) -> Events[api_archive.FileWork]:
-        """Get an http or https URL into a file, which has its name when all of it has come and has this `sha256`.
-
-        Off unless `[files] fetch = true`. Callers who are confined reach public addresses only, redirects
-        included. `timeout` bounds it all; 30 seconds of silence end it as well. Cancelling the stream leaves
-        nothing behind.
-        """
-        return self._link.stream(
-            api_fetch.FETCH,
-            api_fetch.FetchFile(
-                url=url,
-                path=path,
-                cwd=cwd,
-                overwrite=overwrite,
-                create_parents=create_parents,
-                mode=mode,
-                sha256=sha256,
-                max_bytes=max_bytes,
-                timeout_ms=milliseconds(timeout),
-            ),
         )
 
 
