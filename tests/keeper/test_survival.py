@@ -68,7 +68,7 @@ def take_over(daemon: Daemon) -> Pump:
 
 def adopt(daemon: Daemon, kept: Kept) -> None:
     names = list(kept.fds)
-    info = {"sid": kept.sid, "kind": kept.info.kind, "pid": kept.pid}
+    info = {"sid": kept.sid, "kind": kept.info.kind, "pid": kept.pid, "overflow": kept.info.overflow}
     daemon.call("adopt", list(kept.fds.values()), info=info, names=names)
 
 

@@ -14,7 +14,7 @@ from ptybridge.backends import keeper_link
 from ptybridge.backends.keeper_answers import Answers
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.kept import KeptBackend, KeptChild
-from ptybridge.core.child import ChildSpec
+from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import Unavailable
 from ptybridge.keeper.protocol import Channel, Message, SessionInfo
@@ -51,8 +51,14 @@ async def until(condition: Callable[[], bool]) -> None:
         await trio.sleep(0.01)
 
 
+async def pump(child: Child, log: Transcript) -> None:
+    await child.pump(log)
+    log.close()
+
+
 async def ended(log: Transcript) -> None:
-    await until(lambda: log.ring.eof)
+    """Wait until it is pumped to its end, as a session does before it lets go of its child."""
+    await until(lambda: log.closed)
 
 
 @pytest.mark.parametrize("answers", range(1 + SESSIONS + 1))
@@ -88,7 +94,7 @@ async def test_r15_a_keeper_killed_while_a_new_daemon_takes_up_loses_nothing_it_
             if held:
                 assert notes == {sid: {"name": f"s{number}"} for number, sid in enumerate(pids)}
             for child, log in held.values():
-                nursery.start_soon(child.pump, log)
+                nursery.start_soon(pump, child, log)
                 await child.send_some(memoryview(b"go\n"))
             await until(lambda: link.keeper_pid != keeper.pid)
             for child, log in held.values():
@@ -137,7 +143,7 @@ async def test_r15_a_keeper_killed_with_its_answer_leaves_a_child_that_is_looked
             with monkeypatch.context() as patch:
                 patch.setattr(Answers, "take", take_and_kill)
                 child, log = await backend.spawn("pty", spec)
-            nursery.start_soon(child.pump, log)
+            nursery.start_soon(pump, child, log)
             await child.send_some(memoryview(b"go\n"))
             await ended(log)
             assert log.ring.read(0, TOTAL) == (0, expected(0, TOTAL))
@@ -220,7 +226,7 @@ async def test_a_wake_up_of_the_keeper_before_does_not_reach_for_its_closed_desc
                     child.reattach(info, dict(zip(answer.body["names"], answer.fds, strict=True)))
 
             monkeypatch.setattr(trio.lowlevel, "wait_readable", wait_and_reattach)
-            nursery.start_soon(child.pump, log)
+            nursery.start_soon(pump, child, log)
             await child.send_some(memoryview(b"go\n"))
             await ended(log)
             assert woken.is_set()

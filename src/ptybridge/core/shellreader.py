@@ -37,16 +37,16 @@ def reader_of(session: Session) -> Reader | None:
         # Without a terminal all that the program has started reads the same input.
         return _in_group(child.pgid) if child.backend == "pipes" else None
     leader = procinfo.foreground(pgid)
-    if leader is None:
-        return None
-    if takes_commands(leader.name, leader.command):
-        return Reader(_cwd(leader.pid, leader.name))
-    if leader.name in _SHELLS and (found := _in_group(pgid)) is not None:
-        return found
+    if leader is not None:
+        if takes_commands(leader.name, leader.command):
+            return Reader(_cwd(leader.pid, leader.name))
+        if leader.name in _SHELLS and (found := _in_group(pgid)) is not None:
+            return found
     first = procinfo.process_stat(child.pid)
     if first is None or not takes_commands(first.name, procinfo.process_command(child.pid)):
         return None
-    if procinfo.is_blocked_reading_terminal(pgid, child.pid) is not False:
+    # A group that has just ended reads nothing: its shell is about to take the terminal back.
+    if procinfo.is_blocked_reading_terminal(pgid, child.pid) is not False and procinfo.foreground(pgid) is not None:
         return None
     return Reader(procinfo.process_cwd(child.pid))
 

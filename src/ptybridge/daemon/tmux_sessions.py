@@ -213,7 +213,9 @@ class TmuxSessions:
         """Take up the session of that name and owner with all of its workspace, or nothing at all."""
         check_directory(self.directory)
         async with self._recovering:
-            rows = await self.index.all()
+            # What has ended here may still be in the index for a moment.
+            running = {one.session_id for one in self._sessions().running()}
+            rows = [row for row in await self.index.all() if row.holder != self._holder or row.session_id in running]
             named = [row for row in rows if (row.name, row.owner) == (name, owner)]
             if not named:
                 raise SessionNotFound(

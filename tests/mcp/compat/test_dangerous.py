@@ -4,7 +4,9 @@ Deleting a directory of the root directory is judged dangerous whether it is the
 """
 
 import logging
+import os
 import re
+import signal
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.mcp.compat.conftest import Client, Connect
 
 from ptybridge.api import session as session_api
 from ptybridge.api import terminal
+from ptybridge.core import procinfo
 from ptybridge.errors import ConfigInvalid, ConfirmationRejected, ConfirmationRequired, Denied, PtybridgeError
 from ptybridge.mcp.connection import Connection
 
@@ -297,6 +300,24 @@ async def test_c15_what_is_typed_ahead_for_the_shell_is_judged(client: Client) -
     await client.until(session, "go\r\n")
     await refused(client, "pty_write", session_id=session, data=f"{DANGEROUS}\n")
     await client.text("pty_write", session_id=session, owner="me", data="\x03")
+    await client.until(session, "ready> ")
+
+
+async def test_c15_what_is_typed_before_the_shell_has_the_terminal_back_is_judged(client: Client) -> None:
+    """Its program has ended, and the shell has not noticed yet."""
+    session = await bash(client)
+    await client.text("pty_write", session_id=session, owner="me", data="sh -c 'echo go; exec sleep 100'\n")
+    await client.until(session, "go\r\n")
+    pid = (await client.status(session))["pid"]
+    foreground = int((procinfo.PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[5])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(foreground, signal.SIGKILL)
+        while procinfo.foreground(foreground) is not None:
+            pass
+        await refused(client, "pty_write", session_id=session, data=f"{DANGEROUS}\n")
+    finally:
+        os.kill(pid, signal.SIGCONT)
     await client.until(session, "ready> ")
 
 
