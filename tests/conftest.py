@@ -2,11 +2,25 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine may stand still for seconds in the middle of anything, and a fixture that is shared by the examples of
+# one test is meant so. What is not said here is as elsewhere: where CI is set, the examples are always the same.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tests")
+
+# A run in the background of a script, or under nohup, begins with signals ignored, and every program would inherit it.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 NeedTool = Callable[[str], str]
 

@@ -25,7 +25,7 @@ import pytest
 
 from ptybridge.wire import attach as frames
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 CLIENT = """
 import fcntl, json, sys, termios
 if sys.argv[3] == "leader":

@@ -144,7 +144,7 @@ def test_a_browser_gets_a_page_of_ours_that_is_soon_gone(
     assert "no-referrer" in page
     assert capsys.readouterr().out == ("" if there else URL + "&<\"'\n")
     path = given[0].removeprefix("file://")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while os.path.exists(path):
         assert time.monotonic() < deadline
         time.sleep(0.01)

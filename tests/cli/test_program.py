@@ -231,7 +231,7 @@ def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:
 
     daemon.raw("session.wait", never)
     with subprocess.Popen([sys.executable, "-m", "ptybridge", "wait", "build"], stderr=subprocess.PIPE) as waiting:
-        assert asked.wait(30)
+        assert asked.wait(60)
         waiting.send_signal(signal.SIGINT)
-        _, err = waiting.communicate(timeout=30)
+        _, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, err) == (130, b"")

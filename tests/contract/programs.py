@@ -7,7 +7,7 @@ from tests.contract.endpoints import Client
 
 from ptybridge.api import session, terminal
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 # A shell nobody has configured, with a prompt that is easy to wait for.
 BASH = ["bash", "--norc", "--noprofile", "-i"]
 BASH_ENV = {"PS1": "ready> ", "HISTFILE": "/dev/null"}

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import trio
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS
 
 from ptybridge.api import command, session, terminal
+from ptybridge.core.procinfo import is_blocked_reading_terminal
 
 
 def home_of(tmp_path: Path, **files: str) -> Path:
@@ -33,6 +35,27 @@ async def at_prompt(client: Client, session_id: str) -> None:
     until = [{"command_done": True}]
     waited = await client.call(terminal.WAIT, session_id=session_id, until=until, timeout_ms=PATIENCE_MS)
     assert waited.reason == "command_done", waited
+
+
+async def awaits_keys(client: Client, session_id: str) -> None:
+    """Wait until the shell has dealt with every key and has shown it. Silence alone may be that of a busy machine."""
+    pid = (await client.call(session.GET, session_id=session_id)).pid
+    silence = [{"idle_ms": 300}]
+    await client.call(terminal.WAIT, session_id=session_id, until=silence, timeout_ms=PATIENCE_MS)
+    with trio.fail_after(PATIENCE_MS / 1000):
+        while not is_blocked_reading_terminal(pid, pid):  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.01)
+    await client.call(terminal.WAIT, session_id=session_id, until=silence, timeout_ms=PATIENCE_MS)
+
+
+async def runs(client: Client, session_id: str, program: str) -> None:
+    """Wait until a program has the terminal: when a shell has started a command, that is still a moment away."""
+    with trio.fail_after(PATIENCE_MS / 1000):
+        while True:
+            found = (await client.call(session.GET, session_id=session_id)).foreground
+            if found is not None and found.name == program:
+                return
+            await trio.sleep(0.01)
 
 
 async def run(client: Client, session_id: str, text: str, **params: Any) -> command.Ran:

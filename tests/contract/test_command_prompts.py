@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, until
-from tests.contract.shells import home_of, open_shell, run
+from tests.contract.shells import awaits_keys, home_of, open_shell, run
 
 from ptybridge.api import command, session, terminal
 
@@ -46,7 +46,7 @@ async def test_prompts_and_options_of_bash(client: Client, tmp_path: Path, flavo
         assert (await run(client, session_id, "echo $?")).output == "3\n"
     await client.call(terminal.WRITE, session_id=session_id, data="\r\r")
     # While bash deals with a key, an interrupt may take only a part of what was typed.
-    await client.call(terminal.WAIT, session_id=session_id, until=[{"idle_ms": 300}], timeout_ms=PATIENCE_MS)
+    await awaits_keys(client, session_id)
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=["ctrl-c"])
     subshell = "(echo sub)" if flavour not in {"before 4.4", "no promptvars"} else "echo sub"
     done = await run(client, session_id, subshell)
@@ -81,10 +81,10 @@ async def test_nothing_of_it_shows(client: Client, tmp_path: Path, shell: str) -
             terminal.WAIT, session_id=info.session_id, until=[{"screen": ">"}], timeout_ms=PATIENCE_MS
         )
         assert waited.reason != "timeout"
-        await client.call(terminal.WAIT, session_id=info.session_id, until=[{"idle_ms": 500}], timeout_ms=PATIENCE_MS)
+        await awaits_keys(client, info.session_id)
         await client.call(terminal.WRITE, session_id=info.session_id, data="echo $PTYBRIDGE_X hi; history\r")
         await until(client, info.session_id, "hi\r\n", offset=0)
-        await client.call(terminal.WAIT, session_id=info.session_id, until=[{"idle_ms": 500}], timeout_ms=PATIENCE_MS)
+        await awaits_keys(client, info.session_id)
         picture = await client.call(terminal.SCREEN, session_id=info.session_id)
         pictures.append((picture.lines, picture.cursor))
         assert not any("ptyb=" in line or "__ptyb" in line for line in picture.lines)

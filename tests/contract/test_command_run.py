@@ -7,7 +7,7 @@ import trio
 from tests.contract.conftest import Connect
 from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, script, until
-from tests.contract.shells import at_prompt, home_of, open_shell, run
+from tests.contract.shells import at_prompt, awaits_keys, home_of, open_shell, run, runs
 
 from ptybridge.api import command, session, terminal
 from ptybridge.errors import Busy, Conflict, InvalidParams, SessionExited
@@ -89,11 +89,15 @@ async def test_a_flood_keeps_its_head_and_tail_and_counts_the_rest(client: Clien
 
 async def test_at_the_time_out_it_runs_on(client: Client, tmp_path: Path) -> None:
     session_id = await open_shell(client, home_of(tmp_path))
-    done = await run(client, session_id, "echo begun; sleep 1; echo over; exec 2>&1; (exit 7)", timeout_ms=300)
+    gate = tmp_path / "gate"
+    waiting = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; echo over; exec 2>&1; (exit 7)"
+    # Long enough for a shell on a busy machine to begin.
+    done = await run(client, session_id, waiting, timeout_ms=3000)
     assert (done.reason, done.exit_code, done.started) == ("timeout", None, True)
     assert done.number is not None
-    with pytest.raises(Busy, match="sleep 1"):
+    with pytest.raises(Busy, match="echo begun"):
         await client.call(command.RUN, session_id=session_id, command="echo x")
+    gate.touch()
     await at_prompt(client, session_id)
     got = await client.call(command.GET, session_id=session_id, number=done.number)
     assert (got.command.exit_code, got.output) == (7, "begun\nover\n")
@@ -146,7 +150,7 @@ async def test_what_somebody_has_typed_is_left_alone(client: Client, tmp_path: P
     with pytest.raises(Busy, match="typed"):
         await client.call(command.RUN, session_id=session_id, command="echo x")
     # While bash deals with a key, an interrupt may take only a part of what was typed.
-    await client.call(terminal.WAIT, session_id=session_id, until=[{"idle_ms": 300}], timeout_ms=PATIENCE_MS)
+    await awaits_keys(client, session_id)
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=["ctrl-c"])
     assert (await run(client, session_id, "echo x")).output == "x\n"
 
@@ -155,6 +159,7 @@ async def test_a_cancelled_run_leaves_the_session_usable(client: Client, tmp_pat
     session_id = await open_shell(client, home_of(tmp_path))
     done = await run(client, session_id, "sleep 1000", timeout_ms=100)
     assert done.reason == "timeout"
+    await runs(client, session_id, "sleep")
     await client.call(terminal.SEND_KEYS, session_id=session_id, keys=["ctrl-c"])
     done = await run(client, session_id, "echo fine")
     assert done.output == "fine\n"

@@ -267,7 +267,7 @@ async def test_control_keys_work_as_on_a_real_terminal(client: Client) -> None:
 
     async def says(keys: str, text: str) -> None:
         found = await client.call(
-            terminal.PROMPT, session_id=session_id, data=keys, enter=False, until=[{"pattern": text}], timeout_ms=20_000
+            terminal.PROMPT, session_id=session_id, data=keys, enter=False, until=[{"pattern": text}], timeout_ms=60_000
         )
         assert found.reason == "matched", found.data
 

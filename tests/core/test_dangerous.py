@@ -385,13 +385,13 @@ def test_what_is_too_large_is_not_called_harmless() -> None:
     assert judge(nested)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="rmf -/|&;<>(){}[]$'\"`\\#~*=\nabEOF!", max_size=60))
 def test_no_text_breaks_the_judgement(text: str) -> None:
     judge(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="|&;<>(){}$'\"`\\#\n ab", max_size=20))
 def test_what_follows_a_line_of_its_own_is_seen_or_swallowed_by_a_quote(text: str) -> None:
     """Text before a command never makes it invisible unless it opens what the shell would take as one word."""

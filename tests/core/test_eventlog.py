@@ -9,7 +9,7 @@ from ptybridge.core.eventlog import EventLog
 from ptybridge.model import Bell, Gap, Title
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(kept=st.integers(1, 20), first=st.integers(1, 5), count=st.integers(0, 60), after=st.integers(0, 80))
 async def test_a_follower_gets_every_event_or_is_told_how_many_are_gone(  # noqa: ASYNC124 - it needs trio's clock
     kept: int, first: int, count: int, after: int

@@ -29,7 +29,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(plan=st.lists(steps, max_size=25))
 async def test_r29_what_is_accepted_arrives_once_and_in_order(plan: list[tuple[str, int]]) -> None:
     """With the feeder cancelled in the middle of writes and begun anew, as on a hand-over."""
@@ -74,7 +74,7 @@ async def test_r29_what_is_accepted_arrives_once_and_in_order(plan: list[tuple[s
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=st.lists(st.tuples(st.sampled_from(["short", "long", "made", "lines"]), st.booleans()), max_size=12))
 def test_requests_queue_in_the_order_in_which_they_were_made(plan: list[tuple[str, bool]]) -> None:
     """Long lines wait for raw mode, keys for the modes; what comes after them waits behind them."""

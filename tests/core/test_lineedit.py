@@ -5,7 +5,7 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptybridge.backends.terminal import line_keys
@@ -113,7 +113,7 @@ def test_the_terminals_flags_count(name: str, pair: tuple[int, int]) -> None:
         assert modelled(typed, line_keys(pair[0])) == left_on(pair, typed), case
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     pieces=st.lists(
         st.one_of(

@@ -16,7 +16,7 @@ from ptybridge.backends.spawn import quiet_fork
 from ptybridge.core import procinfo
 from ptybridge.core.procinfo import ForegroundProcess, is_blocked_reading_terminal, process_stat
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 POLL = "import select; p = select.poll(); p.register({fd}, select.POLLIN); p.poll()"
 EPOLL = "import select; p = select.epoll(); p.register(0, select.EPOLLIN); p.poll()"
 THREAD = "import threading, time; threading.Thread(target=input, daemon=True).start(); time.sleep(1000)"

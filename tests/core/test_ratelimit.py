@@ -10,7 +10,7 @@ from ptybridge.core.transcript import Transcript
 from ptybridge.keeper.ring import Ring
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rate=st.integers(1, 10_000),
     steps=st.lists(st.tuples(st.floats(0, 3), st.integers(0, 20_000)), max_size=30),

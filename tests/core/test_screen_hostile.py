@@ -21,7 +21,7 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=60), pieces, st.sampled_from(INTRODUCERS))))
 def test_any_bytes(parts: list[bytes]) -> None:
     screen = new_screen(b"".join(parts))

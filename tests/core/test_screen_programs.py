@@ -19,7 +19,7 @@ from ptybridge.core.screen import Screen
 from ptybridge.model import WindowSize
 
 SIZE = WindowSize(24, 80)
-GRACE_SECONDS = 20
+GRACE_SECONDS = 60
 # Copies are made at about this many moments of a recording.
 MOMENTS = 40
 

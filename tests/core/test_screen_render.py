@@ -50,7 +50,7 @@ def test_each_row_stands_for_itself() -> None:
     assert [len(cells(row)) for row in rows] == [10, 4, 10, 0]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(stream=streams, rows=st.integers(1, 10), cols=st.integers(1, 30))
 def test_the_cursor_is_always_in_view(stream: list[bytes], rows: int, cols: int) -> None:
     screen = new_screen(b"".join(stream))
@@ -64,7 +64,7 @@ def test_the_cursor_is_always_in_view(stream: list[bytes], rows: int, cols: int)
     assert viewer.scrollback() == []
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(stream=streams)
 def test_at_the_same_size_the_picture_is_the_screen(stream: list[bytes]) -> None:
     screen = new_screen(b"".join(stream))
@@ -125,7 +125,6 @@ def test_html_styles(sgr: str, style: str) -> None:
     assert row == f'<span style="{style}">x</span>'
 
 
-@settings(deadline=None)
 @given(stream=streams)
 def test_html_says_the_same_as_the_text(stream: list[bytes]) -> None:
     screen = new_screen(b"".join(stream))

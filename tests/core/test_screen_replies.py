@@ -57,7 +57,7 @@ def test_no_answer(query: bytes) -> None:
     assert new_screen(query).take_replies() == b""
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(QUERY_PARTS), max_size=40))
 def test_no_reply_contains_a_line_end_or_what_was_sent(parts: list[bytes]) -> None:
     replies = new_screen(b"".join(parts)).take_replies()

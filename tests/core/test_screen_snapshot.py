@@ -23,7 +23,7 @@ def leaves_something_hidden(stream: list[bytes]) -> bool:
     return b"\x1b[?1049h" in stream and any(piece.startswith(HIDDEN) for piece in stream)
 
 
-@settings(deadline=None, max_examples=400, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(stream=streams, more=streams)
 def test_a_copy_is_the_same_and_stays_the_same(stream: list[bytes], more: list[bytes]) -> None:
     assume(not leaves_something_hidden(stream))
@@ -36,7 +36,7 @@ def test_a_copy_is_the_same_and_stays_the_same(stream: list[bytes], more: list[b
     assert picture(copy) == picture(screen)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(stream=streams, rows=st.integers(1, 9), cols=st.integers(1, 30))
 def test_any_size_will_do(stream: list[bytes], rows: int, cols: int) -> None:
     screen = new_screen(b"".join(stream), WindowSize(rows, cols))
@@ -156,7 +156,7 @@ def test_a_title_cannot_smuggle_sequences_into_a_snapshot() -> None:
     assert b"\xc2\x9d" not in snapshot
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(stream=streams)
 def test_snapshots_taken_on_the_way_do_not_change_later_ones(stream: list[bytes]) -> None:
     asked, unasked = new_screen(), new_screen()

@@ -29,7 +29,7 @@ def take(screen: Screen, step: bytes | WindowSize) -> None:
         screen.resize(step)
 
 
-@settings(deadline=None, max_examples=400, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(before=steps, after=st.lists(st.one_of(sizes, sizes, words), max_size=6))
 def test_a_copy_takes_on_any_size_as_its_original_does(
     before: list[bytes | WindowSize], after: list[bytes | WindowSize]

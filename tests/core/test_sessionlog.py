@@ -18,7 +18,7 @@ from ptybridge.core.sessionlog import QUEUED_EVENTS, LogLimits, SessionLog
 from ptybridge.core.transcript import Transcript
 from ptybridge.keeper.ring import Ring
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 RING_BYTES = 1 << 16
 
 

@@ -30,7 +30,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(plan=st.lists(steps, max_size=25))
 def test_a_name_belongs_to_one_running_session_of_its_owner(plan: list[tuple[str, object]]) -> None:
     async def run() -> None:

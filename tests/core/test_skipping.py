@@ -29,7 +29,7 @@ def picture(screen: Screen) -> object:
     return screen.lines("ansi"), screen.scrollback(SCROLLBACK, "ansi"), screen.cursor
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(before=before, texts=st.lists(lines, min_size=5, max_size=40), repeats=st.integers(20, 60), tail=lines)
 def test_a_skimmed_flood_leaves_the_same_screen(before: bytes, texts: list[str], repeats: int, tail: str) -> None:
     flood = "".join(text + "\r\n" for text in texts).encode() * repeats + tail.encode()

@@ -34,7 +34,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=st.lists(steps, max_size=30))
 async def test_every_reader_gets_each_byte_or_is_told_how_many_are_gone(plan: list[tuple[str, object]]) -> None:  # noqa: ASYNC124 - it needs trio's clock
     log = new_log()
@@ -113,7 +113,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
         nursery.cancel_scope.cancel()
     reader.wake()
     log.append(b"x")
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         await reader.wait()
 
 
@@ -177,7 +177,7 @@ async def test_a_writer_waits_for_room_until_a_floor_moves() -> None:
         nursery.start_soon(log.wait_room)
         await trio.testing.wait_all_tasks_blocked()
         log.floor_moved()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while nursery.child_tasks:
                 await trio.testing.wait_all_tasks_blocked()
 

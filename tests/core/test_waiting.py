@@ -50,7 +50,7 @@ async def test_a_time_out_is_exact(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.text("ab", min_size=1, max_size=60),
     pattern=st.text("ab", min_size=1, max_size=4),

@@ -25,7 +25,7 @@ def attachment(number: int, size: WindowSize, mode: Mode) -> Attachment:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(policy=st.sampled_from(POLICIES), plan=st.lists(steps, max_size=40))
 def test_r11_the_size_follows_the_policy(policy: SizePolicy, plan: list[tuple[str, object]]) -> None:
     group = Attachments(policy, WindowSize(30, 120))
@@ -92,7 +92,7 @@ def test_who_left_may_be_removed_while_all_are_looked_at() -> None:
     assert group.get("a1") is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(gaps=st.lists(st.integers(0, 3), max_size=KEPT_RESIZES + 50), reader=st.integers(0, 400), late=st.booleans())
 def test_sizes_are_told_each_once_and_in_order(gaps: list[int], reader: int, late: bool) -> None:
     history = SizeHistory()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PROMPT = "user$"
 
 NeedTool = Callable[[str], str]

@@ -207,7 +207,7 @@ def test_daemon_that_does_not_read_gets_everything_later(
             sent += 1
         except BlockingIOError:
             break  # the keeper's answers wait, and now our requests do
-    daemon.channel.socket.settimeout(30)
+    daemon.channel.socket.settimeout(60)
     for number in range(sent):
         message = daemon.channel.receive()
         assert message is not None

@@ -37,7 +37,7 @@ def numbered(start: int, size: int) -> bytes:
 sizes = st.one_of(st.integers(0, 300), st.integers(0, CAPACITY + 5000), st.just(CAPACITY), st.just(2 * CAPACITY + 1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=st.lists(sizes, max_size=12), reads=st.lists(st.tuples(st.integers(0, 300_000), sizes), max_size=12))
 def test_append_and_read_equal_a_byte_string_with_its_head_cut_off(
     steps: list[int], reads: list[tuple[int, int]]
@@ -57,7 +57,7 @@ def test_append_and_read_equal_a_byte_string_with_its_head_cut_off(
     ring.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=st.lists(st.tuples(sizes, st.integers(0, 1 << 17), st.booleans()), max_size=20))
 def test_reserve_heeds_the_floor_and_moves_the_start_first(steps: list[tuple[int, int, bool]]) -> None:
     ring = Ring.anonymous(CAPACITY)

@@ -17,7 +17,7 @@ def test_second_keeper_of_a_directory_gives_up_and_leaves_the_first_alone(
     daemon: Daemon, start_keeper: Callable[..., KeeperProcess]
 ) -> None:
     second = start_keeper(stderr=subprocess.PIPE)
-    _, complaint = second.process.communicate(timeout=30)
+    _, complaint = second.process.communicate(timeout=60)
     assert second.process.returncode == os.EX_TEMPFAIL
     assert b"another keeper" in complaint
     assert daemon.call("list").body["sessions"] == []
@@ -50,7 +50,7 @@ def test_directory_others_can_enter_is_refused(
 ) -> None:
     run_dir.chmod(mode)
     keeper = start_keeper(stderr=subprocess.PIPE)
-    assert b"must be a directory of ours" in keeper.process.communicate(timeout=30)[1]
+    assert b"must be a directory of ours" in keeper.process.communicate(timeout=60)[1]
     assert keeper.process.returncode == 1
     assert list(run_dir.iterdir()) == []
 
@@ -65,13 +65,13 @@ def test_clients_can_connect_while_no_daemon_runs(daemon: Daemon, keeper: Keeper
     clients = []
     for _ in range(50):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(keeper.listen_path)
         client.sendall(b"hello")
         clients.append(client)
     successor = Daemon(keeper.path)
     with socket.socket(fileno=os.dup(successor.fds[0])) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         for client in clients:
             connection, _ = listener.accept()
             with connection:
@@ -87,7 +87,7 @@ def test_sockets_of_systemd_are_taken_and_readiness_is_told(run_dir: Path) -> No
     listener = listen(str(run_dir / "clients"), socket.SOCK_STREAM)
     notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notified.bind(str(run_dir / "notify"))
-    notified.settimeout(30)
+    notified.settimeout(60)
     # systemd sets LISTEN_PID to the pid of the new process; here it is left out, as by a daemon that starts a keeper.
     command = f'exec 3<&{listener.fileno()} 4<&{control.fileno()}; exec "$0" -m ptybridge.keeper'
     keeper = subprocess.Popen(

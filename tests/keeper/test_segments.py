@@ -47,7 +47,7 @@ def fill(steps: list[tuple[int, int]], records: int) -> tuple[Ring, Segments, Mo
     return ring, segments, model
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps=st.one_of(chunks, many), start=st.integers(0, 100_000), size=st.integers(0, 100_000))
 def test_runs_name_the_stream_of_every_byte_still_known(steps: list[tuple[int, int]], start: int, size: int) -> None:
     _ring, segments, model = fill(steps, 128)
@@ -69,7 +69,7 @@ def test_runs_name_the_stream_of_every_byte_still_known(steps: list[tuple[int, i
         assert len(everything) == 128
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     steps=st.one_of(chunks, many),
     stream=st.integers(0, 1),
@@ -95,7 +95,7 @@ def test_read_stream_returns_that_streams_bytes_and_the_place_to_wait(
         assert after == ring.end
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=many, size=st.integers(300, 5000))
 def test_reading_on_from_where_one_read_ended_gives_the_whole_stream(steps: list[tuple[int, int]], size: int) -> None:
     ring, segments, model = fill(steps, 600)

@@ -48,7 +48,7 @@ def check(kept: Kept, kind: str, total: int) -> None:
 
 def pump_to_the_end(pump: Pump, flow: Flow) -> None:
     """What a daemon does with a session while there is no keeper."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while any(flow.open):
         assert time.monotonic() < deadline
         ready, _, _ = select.select(
@@ -140,7 +140,7 @@ def test_survivor_of_a_killed_keeper_finishes_its_step_and_goes_on(
     keeper = start_keeper(prelude=prelude)
     daemon = connect_daemon(keeper)
     kept = daemon.spawn(flood(kind, total), kind)
-    assert keeper.process.wait(30) == -signal.SIGKILL
+    assert keeper.process.wait(60) == -signal.SIGKILL
     pump = take_over(daemon)
     pump_to_the_end(pump, kept.flow())
     pump.close()

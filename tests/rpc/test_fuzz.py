@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.endpoints import PATIENCE_SECONDS
 from tests.rpc.conftest import Peer
@@ -57,7 +57,7 @@ class Duplex:
         self.caller = Caller(principal="uid:0", connection_id="fuzz")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(method=st.sampled_from(HARMLESS), given_params=params)
 async def test_s16_every_operation_refuses_nonsense_as_its_callers_mistake(
     method: str, given_params: dict[str, Any]
@@ -104,7 +104,7 @@ _: EventSink = _Nowhere()
 __: Channel = _Nowhere()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(sent=st.lists(lines, min_size=1, max_size=12), cuts=st.lists(st.integers(1, 50), max_size=30))
 async def test_s16_a_connection_survives_any_lines_cut_anywhere(sent: list[bytes], cuts: list[int]) -> None:
     ours, theirs = socket.socketpair()

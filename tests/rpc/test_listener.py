@@ -20,7 +20,7 @@ from ptybridge.rpc import listener
 from ptybridge.sdk import blocking
 
 NOBODY = 65534
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 # A daemon of the shell's own: `serve` as the command line calls it, without a keeper. Says "up" once it serves.
 SERVE = """
 import sys

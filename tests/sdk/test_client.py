@@ -14,6 +14,7 @@ from tests.sdk.conftest import Run
 from ptybridge import EXITED, TIMEOUT, AsyncClient, Client
 from ptybridge.api.archive import FileProgress
 from ptybridge.api.registry import contract
+from ptybridge.api.terminal import Condition
 from ptybridge.errors import (
     Denied,
     EtagMismatch,
@@ -110,6 +111,13 @@ def test_a_command_runs_in_a_shell(run: Run) -> None:
             ran = await session.run("echo out; (exit 7)", wait=True)
             assert (ran.exit_code, ran.output.strip()) == (7, "out")
             assert (await session.prompt("echo again")).reason == "idle"
+            # Which on a busy machine may come before the shell's answer.
+            await client.sessions.wait(
+                session.session_id,
+                [Condition(pattern=r"[\r\n]again\r\n", regex=True)],
+                offset=0,
+                timeout=30,
+            )
             assert any("again" in line for line in (await session.screen()).lines)
             assert (await session.resize(100, 20)).cols == 100
             await session.signal("HUP", target="session")

@@ -100,21 +100,24 @@ class Follower(threading.Thread):
             assert time.monotonic() - lost_at < PATIENCE_SECONDS, "nobody serves"
             try:
                 connection = connect(self._path, 5)
-                parameters = api.Attach(
-                    session_id=self._session_id, offset=self.offset, mode="viewer", rows=30, cols=120
-                )
-                _, sock, rest = connection.open(api.ATTACH, parameters)
-            except (DaemonUnreachable, ShuttingDown, OSError):
+            except (DaemonUnreachable, OSError):
                 time.sleep(0.002)
                 continue
-            except PtybridgeError as exc:
-                if exc.code == "connection_lost":
+            parameters = api.Attach(session_id=self._session_id, offset=self.offset, mode="viewer", rows=30, cols=120)
+            # Closed whatever happens: else a refused one would be a warning in some later test.
+            with connection:
+                try:
+                    _, sock, rest = connection.open(api.ATTACH, parameters)
+                except (DaemonUnreachable, ShuttingDown, OSError):
+                    time.sleep(0.002)
                     continue
-                raise
-            self.connections += 1
-            self._socket = sock
-            self.attached.set()
-            with sock:
+                except PtybridgeError as exc:
+                    if exc.code == "connection_lost":
+                        continue
+                    raise
+                self.connections += 1
+                self._socket = sock
+                self.attached.set()
                 sock.settimeout(PATIENCE_SECONDS)
                 self._receive(sock, rest, lost_at)
             return

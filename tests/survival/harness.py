@@ -17,7 +17,7 @@ from ptybridge.errors import PtybridgeError
 from ptybridge.keeper import protocol
 from ptybridge.sdk.blocking import Connection, connect
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 T = TypeVar("T")
@@ -267,7 +267,7 @@ class Node:
                         "session_id": session_id,
                         "offset": offset,
                         "max_bytes": 1 << 20,
-                        "timeout_ms": 20_000,
+                        "timeout_ms": 60_000,
                         "encoding": "base64",
                         **params,
                     },

@@ -118,7 +118,7 @@ def wait_files(pid: int, counted: dict[str, list[str]]) -> None:
         now = [name for name in open_files(pid) if "-ring" not in name]
         return now == [name for name in first if "-ring" not in name]
 
-    eventually(constant, "the same descriptors as before", 5)
+    eventually(constant, "the same descriptors as before")
     assert sum("-ring" in name for name in open_files(pid)) <= 4 + 4
 
 

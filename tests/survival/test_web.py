@@ -12,7 +12,7 @@ from tests.survival.harness import Node, eventually, wait_gone
 
 from ptybridge.sdk.blocking import connect
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def address(node: Node) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 60
 DAEMON, KEEPER, SOCKET = "ptybridge.service", "ptybridge-keeper.service", "ptybridge.socket"
 
 

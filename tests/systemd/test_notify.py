@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 40
+PATIENCE = 60
 COMMAND = [sys.executable, "-m", "ptybridge"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 # Generous: only a hang should ever reach it.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 Headers = list[tuple[str, str]]
 
 

@@ -14,7 +14,7 @@ from ptybridge.core.transcript import Transcript
 from ptybridge.model import ExitStatus, WindowSize
 
 # Generous: only a hang should ever reach it.
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 60.0
 SIZE: Final = WindowSize(rows=24, cols=80)
 ENV: Final = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "}
 

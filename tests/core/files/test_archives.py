@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptybridge.core.files import packing, unpacking
@@ -77,7 +77,7 @@ names = st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).map("/".join)
 members = st.lists(st.tuples(names, st.sampled_from(["file", "dir", "sym", "link"]), names), max_size=6)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(members=members)
 def test_s30_whatever_names_and_links_an_archive_has_nothing_leads_out(
     places: Places, root: Path, members: list[tuple[str, str, str]]
@@ -102,7 +102,7 @@ def test_s30_whatever_names_and_links_an_archive_has_nothing_leads_out(
     assert (root.parent / "outside").read_text() == "untouched"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(kind=st.sampled_from(["zip", "tar", "tar.gz"]), at=st.floats(0, 1), change=st.binary(min_size=1, max_size=40))
 def test_s30_damaged_archives_fail_with_a_type_and_leave_nothing(
     places: Places, root: Path, kind: str, at: float, change: bytes

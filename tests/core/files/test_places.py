@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptybridge.core.files import copying, openat, reading, trees, writing
@@ -265,7 +265,6 @@ def test_s30_soak_a_race_of_links_for_a_minute(places: Places, racing: Path, roo
 NAMES = st.sampled_from(["a", "b", "sub", "f", "..", ".", "", "link", ".ssh", "ä", "x" * 300])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(NAMES, max_size=6), st.booleans())
 def test_s30_any_path_stays_inside_or_is_refused(root: Path, places: Places, names: list[str], relative: bool) -> None:
     if not (root / "link").is_symlink():
@@ -283,7 +282,6 @@ def test_s30_any_path_stays_inside_or_is_refused(root: Path, places: Places, nam
         assert event.intersection(names) or path.startswith("/")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 300), st.integers(1, 300))
 def test_a_range_is_that_of_the_bytes(root: Path, places: Places, data: bytes, offset: int, size: int) -> None:
     (root / "r").write_bytes(data)
