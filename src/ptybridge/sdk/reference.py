@@ -16,6 +16,7 @@ SECTIONS = (
     ("Streams", "sync/link.py", ("Events",)),
     ("Operations", "sync/methods.py", ()),
     ("What cmdop's first generation has", "sync/compat.py", ("TerminalService",)),
+    ("", "sync/stream.py", ("TerminalStream",)),
     ("Values", "patterns.py", ("Match", "Chunk")),
     ("", "shapes.py", ()),
     ("", "settings.py", ("Settings", "Keepalive")),

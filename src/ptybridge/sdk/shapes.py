@@ -33,6 +33,29 @@ class SessionMode(StrEnum):
     READONLY = "readonly"
 
 
+class StreamState(StrEnum):
+    """What a stream with callbacks is at. While a daemon is replaced it stays connected, and loses nothing."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    ERROR = "error"
+
+
+class StreamMetrics(msgspec.Struct, kw_only=True):
+    """What a stream has carried. `last_activity` is a time as `time.time` gives it, 0 before anything came."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    reconnect_count: int = 0
+    errors: int = 0
+    last_activity: float = 0.0
+
+
 class Terminal(session.SessionInfo, frozen=True, kw_only=True):
     """A session as `server.terminal` gives it."""
 
@@ -65,16 +88,55 @@ class Terminals(msgspec.Struct, frozen=True, kw_only=True):
     workspace_name: str | None = None
 
 
-class Executed(NamedTuple):
-    """What a command printed and its exit code: -1 when it had not ended in time, 128 + n after the signal n."""
-
+class _Ended(NamedTuple):
     output: bytes
     exit_code: int
+
+
+class Executed(_Ended):
+    """What a command printed and its exit code: -1 when it had not ended in time, 128 + n after the signal n.
+
+    Of very much output the middle is left out: `omitted_bytes`, at the place where `output` says so.
+    """
+
+    omitted_bytes: int = 0
 
     @property
     def text(self) -> str:
         """The output as text."""
         return self.output.decode("utf-8", "replace")
+
+
+class HeadTail:
+    """Collects output: all of it, or so many bytes of its beginning and as many of its end."""
+
+    def __init__(self, kept_bytes: int) -> None:
+        self._kept = kept_bytes
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._omitted = 0
+
+    def add(self, data: bytes) -> None:
+        """Add a piece."""
+        room = self._kept - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        # Not for every piece: what is left has to be moved.
+        if len(self._tail) > 2 * self._kept:
+            self._cut()
+
+    def executed(self, exit_code: int) -> Executed:
+        """Return what has come."""
+        self._cut()
+        mark = b"\n[... %d bytes left out ...]\n" % self._omitted if self._omitted else b""
+        made = Executed(bytes(self._head) + mark + bytes(self._tail), exit_code)
+        made.omitted_bytes = self._omitted
+        return made
+
+    def _cut(self) -> None:
+        beyond = max(0, len(self._tail) - self._kept)
+        del self._tail[:beyond]
+        self._omitted += beyond
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

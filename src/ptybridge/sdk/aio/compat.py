@@ -9,16 +9,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ptybridge.api import command, exec, lease, node, session, terminal
-from ptybridge.errors import Conflict, NotFound
+from ptybridge.api import attach, command, exec, lease, node, session, terminal
+from ptybridge.errors import Conflict, ConnectionLost, NotFound
 from ptybridge.sdk.aio.link import AsyncLink
 from ptybridge.sdk.aio.session import AsyncSession
+from ptybridge.sdk.aio.stream import AsyncTerminalStream
 from ptybridge.sdk.durations import milliseconds
-from ptybridge.sdk.shapes import Executed, History, SessionMode, Terminal, Terminals, shaped
+from ptybridge.sdk.shapes import Executed, HeadTail, History, SessionMode, Terminal, Terminals, shaped
 
 CREATE, GET, LIST = shaped(session.CREATE, Terminal), shaped(session.GET, Terminal), shaped(session.LIST, Terminals)
 MOST_LINES = 100_000
 READ_BYTES = 1 << 20
+# Of what a command prints, at either end.
+KEPT_BYTES = 8 << 20
 
 
 class AsyncTerminalService:
@@ -64,7 +67,7 @@ class AsyncTerminalService:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str | None] | None = None,
     ) -> Executed:
-        """Run a command to its end and return (output, exit code); standard error follows standard output.
+        """Run a command to its end and return (output, exit code); both its streams, in the order they were printed.
 
         After `timeout` seconds it is ended with everything it has started, and the code is -1. With `session_id`, or
         after `set_session_id`, it runs in that session's shell, and goes on after the time-out.
@@ -72,17 +75,38 @@ class AsyncTerminalService:
         chosen = session_id or self._session_id
         if chosen is not None:
             return await self._execute_in(chosen, command, timeout)
-        params = exec.Run(
+        params = exec.Stream(
             command=command,
             cwd=None if cwd is None else os.fspath(cwd),
             env=None if env is None else dict(env),
             encoding="base64",
             timeout_ms=milliseconds(timeout),
-            max_output_bytes=8 << 20,
         )
-        result = await self._link.call(exec.RUN, params)
-        output = base64.b64decode(result.stdout) + base64.b64decode(result.stderr)
-        return Executed(output, _status(result.exit_code, result.exit_signal, result.timed_out))
+        output = HeadTail(KEPT_BYTES)
+        async with self._link.stream(exec.STREAM, params) as events:
+            async for event in events:
+                if isinstance(event, attach.OutputEvent):
+                    output.add(base64.b64decode(event.data))
+                elif isinstance(event, exec.FinishedEvent):
+                    return output.executed(_status(event.exit_code, event.exit_signal, event.timed_out))
+        raise ConnectionLost("the daemon has ended before the command had", hint="look before you repeat it")
+
+    def stream(
+        self,
+        shell: str | None = None,
+        cols: int = 80,
+        rows: int = 24,
+        env: Mapping[str, str | None] | None = None,
+        working_dir: str | os.PathLike[str] | None = None,
+    ) -> AsyncTerminalStream:
+        """Return a stream that will start a shell of its own, and tells by callbacks what it prints."""
+        return AsyncTerminalStream(
+            self._link, lambda: self.create(shell, cols, rows, env, working_dir), self.get_history
+        )
+
+    def attach_stream(self, session_id: str) -> AsyncTerminalStream:
+        """Return a stream for a session that is there; inside `with`, or after `connect`, it follows it."""
+        return AsyncTerminalStream(self._link, lambda: self.create(), self.get_history, session_id)
 
     async def send_input(self, session_id: str, data: bytes | str) -> None:
         """Send input, all of it or nothing."""

@@ -5,6 +5,7 @@ no task in the background that could be forgotten, and several tasks use several
 """
 
 import contextlib
+import inspect
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
-from anyio.abc import ByteStream, SocketAttribute, UNIXSocketStream
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup, UNIXSocketStream
 
 from ptybridge.api.operation import Operation, Params
 from ptybridge.errors import ConnectionLost, PtybridgeError
@@ -31,6 +32,7 @@ T = TypeVar("T")
 # A custom transport: it returns a new connected stream of bytes each time.
 AsyncTransport = Callable[[], Awaitable[ByteStream]]
 
+Event = anyio.Event
 sleep = anyio.sleep
 now = anyio.current_time
 
@@ -43,6 +45,47 @@ def to_the_end(seconds: float) -> anyio.CancelScope:
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call what blocks, for instance on a disk, without holding up other tasks."""
     return await anyio.to_thread.run_sync(function, *args)
+
+
+async def called(callback: Callable[..., Any], *args: Any) -> None:
+    """Call what a caller has given, and wait for it if it is a coroutine function."""
+    result = callback(*args)
+    if inspect.isawaitable(result):
+        await result
+
+
+class AsyncBackground:
+    """A task beside the caller's own, from `begin` to `aclose`, which must be called by the same task."""
+
+    def __init__(self) -> None:
+        self._group: TaskGroup | None = None
+        self._task: int | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether who asks runs in it."""
+        return self._task == anyio.get_current_task().id
+
+    async def begin(self) -> None:
+        """Make ready."""
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+
+    def start(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run `function` in it."""
+        assert self._group is not None
+        self._group.start_soon(self._run, function)
+
+    async def aclose(self) -> None:
+        """Cancel it, and wait until it is over."""
+        group, self._group = self._group, None
+        if group is not None:
+            group.cancel_scope.cancel()
+            await group.__aexit__(None, None, None)
+
+    async def _run(self, function: Callable[[], Awaitable[None]]) -> None:
+        self._task = anyio.get_current_task().id
+        await function()
 
 
 async def from_socket(sock: socket.socket) -> ByteStream:
@@ -89,6 +132,9 @@ class AsyncConnection:
         """Close the connection; whatever the daemon was doing for it ends."""
         self._closed = True
         await anyio.aclose_forcefully(self._stream)
+
+    def interrupt(self) -> None:
+        """Do nothing: whoever waits for it is cancelled."""
 
     def abandon(self) -> None:
         """Close what the system knows of it, where nothing can be awaited: when it is collected."""

@@ -197,9 +197,14 @@ class AsyncEvents(Generic[R]):
         self._closed = True
         await self._drop()
 
+    def interrupt(self) -> None:
+        """End the stream under somebody who waits for it elsewhere, and who closes it then."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.interrupt()
+
     async def _opened_stream(self) -> AsyncStream[R, Any]:
-        if self._closed:
-            raise ClientClosed("this stream is closed")
+        await self._require_open()
         if self._stream is None:
             deadline = now() + self._link.settings.reconnect_timeout
             while True:
@@ -210,11 +215,17 @@ class AsyncEvents(Generic[R]):
                     # A daemon that has just come may go again at once.
                     if self._place is None or now() >= deadline:
                         raise
+            await self._require_open()  # it may have been closed meanwhile
             if self.opened is None:
                 self.opened = self._stream.opened
             else:
                 self.resumed += 1
         return self._stream
+
+    async def _require_open(self) -> None:
+        if self._closed:
+            await self._drop()
+            raise ClientClosed("this stream is closed")
 
     async def _open(self) -> AsyncStream[R, Any]:
         params = self._params if self._place is None else self._place.params

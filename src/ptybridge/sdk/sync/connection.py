@@ -1,9 +1,10 @@
 """Blocking connections under the names `sdk.aio.connection` gives them, so that what is above is written once."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ T = TypeVar("T")
 Transport = Callable[[], socket.socket]
 ByteStream = socket.socket
 
+Event = threading.Event
 sleep = time.sleep
 now = time.monotonic
 
@@ -38,6 +40,36 @@ def to_the_end(seconds: float) -> AbstractContextManager[None]:
 def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call what blocks: here it may."""
     return function(*args)
+
+
+def called(callback: Callable[..., Any], *args: Any) -> None:
+    """Call what a caller has given."""
+    callback(*args)
+
+
+class Background:
+    """A thread beside the caller's, until `close`. What it waits for has to be closed before."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether who asks runs in it."""
+        return threading.current_thread() is self._thread
+
+    def begin(self) -> None:
+        """Make ready."""
+
+    def start(self, function: Callable[[], None]) -> None:
+        """Run `function` in it."""
+        self._thread = threading.Thread(target=function, name="ptybridge stream", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait until it is over."""
+        if self._thread is not None:
+            self._thread.join()
 
 
 def from_socket(sock: socket.socket) -> socket.socket:
@@ -58,6 +90,11 @@ class Connection(blocking.Connection):
         made = cls(other.release(), other.path)
         made.revive = other.revive
         return made
+
+    def interrupt(self) -> None:
+        """Let a thread that waits for it find out that it is over. The descriptor stays until that has closed it."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
         """Close it when it is collected."""

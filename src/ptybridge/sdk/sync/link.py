@@ -196,9 +196,14 @@ class Events(Generic[R]):
         self._closed = True
         self._drop()
 
+    def interrupt(self) -> None:
+        """End the stream under somebody who waits for it elsewhere, and who closes it then."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.interrupt()
+
     def _opened_stream(self) -> Stream[R, Any]:
-        if self._closed:
-            raise ClientClosed("this stream is closed")
+        self._require_open()
         if self._stream is None:
             deadline = now() + self._link.settings.reconnect_timeout
             while True:
@@ -209,11 +214,17 @@ class Events(Generic[R]):
                     # A daemon that has just come may go again at once.
                     if self._place is None or now() >= deadline:
                         raise
+            self._require_open()  # it may have been closed meanwhile
             if self.opened is None:
                 self.opened = self._stream.opened
             else:
                 self.resumed += 1
         return self._stream
+
+    def _require_open(self) -> None:
+        if self._closed:
+            self._drop()
+            raise ClientClosed("this stream is closed")
 
     def _open(self) -> Stream[R, Any]:
         params = self._params if self._place is None else self._place.params
