@@ -149,6 +149,9 @@ def test_wchan_decides_when_the_system_call_is_hidden(start: Start, monkeypatch:
     """As under Yama's ptrace_scope for children of the keeper."""
     pid, fd = start("cat")
     assert becomes(lambda: waits(fd, pid) is True)
+    sleeper, sleeper_fd = start("sleep", "1000")
+    selector, selector_fd = start(sys.executable, "-c", "import select; select.select([0], [], [])")
+    assert becomes(lambda: waits(sleeper_fd, sleeper) is False and waits(selector_fd, selector) is True)
     real = Path.read_text
 
     def read_text(path: Path) -> str:
@@ -158,6 +161,8 @@ def test_wchan_decides_when_the_system_call_is_hidden(start: Start, monkeypatch:
 
     monkeypatch.setattr(Path, "read_text", read_text)
     assert waits(fd, pid) is True
+    assert waits(sleeper_fd, sleeper) is False
+    assert waits(selector_fd, selector) is None
 
 
 def test_names_may_contain_anything(tmp_path: Path) -> None:

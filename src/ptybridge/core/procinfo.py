@@ -37,6 +37,9 @@ _MAX_FDS: Final = 4096
 _MAX_THREADS: Final = 64
 # Where the kernel puts a reader of a terminal to sleep; all that is left to see when /proc/PID/syscall is refused.
 _TTY_WCHAN: Final = frozenset({"n_tty_read", "wait_woken"})
+# Where who waits for several things sleeps; a terminal may be one of them. "0": it runs, or we may not know.
+_ANY_WCHAN: Final = frozenset({"", "0", "do_poll", "do_sys_poll", "do_select", "core_sys_select", "ep_poll",
+    "do_epoll_wait", "do_epoll_pwait", "poll_schedule_timeout", "io_cqring_wait"})  # fmt: skip
 # /dev/tty, the name every process has for its controlling terminal.
 _DEV_TTY: Final = os.makedev(5, 0)
 
@@ -195,10 +198,13 @@ def _blocked_on(pid: int, tty: int) -> bool | None:
             fields = (task / "syscall").read_text().split()
         except OSError:
             try:
-                if (task / "wchan").read_text() in _TTY_WCHAN:
-                    return True
+                place = (task / "wchan").read_text().partition(".")[0]  # the compiler may add ".constprop.0"
             except OSError:
-                pass
+                continue
+            if place in _TTY_WCHAN:
+                return True
+            if place not in _ANY_WCHAN:
+                verdict = False
             continue
         verdict = False
         # "running" or "-1 …" when it is in no system call.
