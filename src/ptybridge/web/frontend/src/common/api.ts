@@ -10,6 +10,7 @@ export class ApiError extends Error {
     message: string,
     readonly hint: string | null,
     readonly retryable: boolean,
+    readonly data: Record<string, unknown> = {},
   ) {
     super(message);
   }
@@ -47,7 +48,8 @@ export async function call<T>(method: Method, path: string, parameters: object =
   throw failure;
 }
 
-function refusal(status: number, text: string): ApiError {
+/** The error in an answer that is none of success. */
+export function refusal(status: number, text: string): ApiError {
   try {
     const { error } = JSON.parse(text) as { error: Partial<ApiError> };
     return new ApiError(
@@ -56,6 +58,7 @@ function refusal(status: number, text: string): ApiError {
       error.message ?? `The server refused (${status}).`,
       error.hint ?? null,
       error.retryable ?? false,
+      error.data ?? {},
     );
   } catch {
     return new ApiError(status, "unknown", `The server answered with status ${status}.`, null, status >= 500);

@@ -44,14 +44,14 @@ export function ask(question: Question): Promise<boolean> {
   return show(dialog, () => confirmed);
 }
 
-/** Show something to read; Escape, the button or a click beside it closes it. */
-export function tell(title: string, body: Node): Promise<boolean> {
+/** Show something to read; Escape, the button or a click beside it closes it. `more` stands beside the button. */
+export function tell(title: string, body: Node, ...more: HTMLElement[]): Promise<boolean> {
   const dialog = h(
     "dialog",
     { "aria-labelledby": "dialog-title" },
     h("h2", { id: "dialog-title" }, title),
     body,
-    h("div", { class: "actions" }, h("button", { onclick: () => dialog.close() }, "Close")),
+    h("div", { class: "actions" }, ...more, h("button", { onclick: () => dialog.close() }, "Close")),
   );
   return show(dialog, () => false);
 }

@@ -38,6 +38,8 @@ export interface Session {
   clients: Attachment[];
   lease: Lease | null;
   shared: boolean;
+  access: string;
+  created_by: string;
 }
 
 /** An event of the daemon; `type` says which other fields there are. */

@@ -21,6 +21,7 @@ export class List {
   #all: Session[] = [];
   #shown: Session[] = [];
   #known = false;
+  mayCreate = true;
 
   constructor(readonly actions: Omit<RowActions, "tag">) {
     this.#field.addEventListener("input", () => this.show());
@@ -158,7 +159,9 @@ export class List {
         "p",
         { class: "hint" },
         ...(none
-          ? ["Press ", h("kbd", {}, "n"), " for a new one, or run ", h("code", {}, "ptybridge new"), " in a shell."]
+          ? this.mayCreate
+            ? ["Press ", h("kbd", {}, "n"), " for a new one, or run ", h("code", {}, "ptybridge new"), " in a shell."]
+            : ["What is started here shows by itself."]
           : ["No session has all of this in its name, command, directory or tags."]),
       ),
     );

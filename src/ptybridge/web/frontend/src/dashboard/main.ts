@@ -8,6 +8,7 @@ import { address } from "../common/base";
 import { tell } from "../common/dialog";
 import { byId, h, isTyping, setText } from "../common/dom";
 import type { Session } from "../common/model";
+import { type Rights, rights } from "../common/rights";
 import { followTheme, toggleTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { createSession } from "./create";
@@ -28,9 +29,13 @@ const KEYS: [string, string][] = [
   ["?", "this help"],
 ];
 
+/** Until the server has told, everything is taken to be allowed: it refuses by itself what is not. */
+let may: Rights | null = null;
+
 const list = new List({
-  rename: (session) => void renameSession(session).then(() => store.refresh()),
-  end: (session) => void endSession(session).then(() => store.refresh()),
+  refusal: (operation, session) => may?.refusal(operation, session) ?? null,
+  rename: (session) => allowed("session.update", session, () => renameSession(session).then(() => store.refresh())),
+  end: (session) => allowed("session.close", session, () => endSession(session).then(() => store.refresh())),
   watch: (session) => void toggleWatch(session).then(() => list.show()),
 });
 
@@ -52,6 +57,18 @@ const store = new Store({
     byId("lost").hidden = up;
   },
 });
+
+/** Do it, or say why not: keys reach what a disabled button does not. */
+function allowed(operation: string, session: Session, act: () => Promise<unknown>): void {
+  const refusal = may?.refusal(operation, session) ?? null;
+  if (refusal === null) void act();
+  else toast(refusal);
+}
+
+function create(): void {
+  if (may && !may.may("session.create")) toast("Your login does not allow starting sessions.");
+  else void createSession();
+}
 
 let spoken = "";
 
@@ -76,7 +93,7 @@ function onKey(event: KeyboardEvent): void {
   const act: Record<string, () => void> = {
     "/": () => list.search(),
     "?": help,
-    n: () => void createSession(),
+    n: create,
     j: () => list.move(1),
     ArrowDown: () => list.move(1),
     k: () => list.move(-1),
@@ -116,15 +133,24 @@ async function logOut(): Promise<void> {
 
 followTheme();
 document.addEventListener("keydown", onKey);
-byId("new").addEventListener("click", () => void createSession());
+byId("new").addEventListener("click", create);
 byId("help").addEventListener("click", help);
 byId("logout").addEventListener("click", () => void logOut());
 byId("theme").addEventListener("click", toggleTheme);
 store.start();
+rights().then(
+  (found) => {
+    may = found;
+    byId("new").hidden = !found.may("session.create");
+    list.mayCreate = found.may("session.create");
+    list.show();
+  },
+  () => undefined,
+);
 // Only a line in the header; without it everything works.
 showNode().catch(() => undefined);
 // A link may ask for the dialog: <base>?new
 if (new URLSearchParams(location.search).has("new")) {
   history.replaceState(null, "", address("").pathname);
-  void createSession();
+  create();
 }

@@ -3,11 +3,14 @@
 import { address } from "../common/base";
 import { h, setText } from "../common/dom";
 import { type Session, commandLine, label } from "../common/model";
+import { allow } from "../common/rights";
 import { duration } from "../common/time";
 import { stateOf, stateText } from "./state";
 import { isWatched } from "./watching";
 
 export interface RowActions {
+  /** Why an operation on a session may not be called; null when it may. */
+  refusal: (operation: string, session: Session) => string | null;
   rename: (session: Session) => void;
   watch: (session: Session) => void;
   end: (session: Session) => void;
@@ -24,6 +27,8 @@ export class Row {
   #facts = h("span", { class: "facts" });
   #tags = h("span", { class: "tags" });
   #watch: HTMLButtonElement;
+  #rename: HTMLButtonElement;
+  #end: HTMLButtonElement;
   #tagsShown = "";
 
   constructor(
@@ -34,6 +39,8 @@ export class Row {
     const button = (text: string, what: string, act: () => void, kind = "quiet") =>
       h("button", { type: "button", class: kind, title: what, onclick: act }, text);
     this.#watch = button("Watch", "Tell me when it waits for input or ends (w)", () => actions.watch(this.#session));
+    this.#rename = button("Rename", "", () => actions.rename(this.#session));
+    this.#end = button("End", "", () => actions.end(this.#session));
     this.#link.href = address(`s/${session.session_id}${session.backend === "pipes" ? "?view=line" : ""}`).href;
     this.element = h(
       "li",
@@ -49,8 +56,8 @@ export class Row {
         "div",
         { class: "row-actions" },
         this.#watch,
-        button("Rename", "Name and tags (r)", () => actions.rename(this.#session)),
-        button("End", "End the session (x)", () => actions.end(this.#session)),
+        this.#rename,
+        this.#end,
       ),
       h("div", { class: "how" }, this.#state, this.#facts),
     );
@@ -80,6 +87,8 @@ export class Row {
     const watched = isWatched(session.session_id);
     this.#watch.setAttribute("aria-pressed", String(watched));
     this.#watch.hidden = session.state !== "running";
+    allow(this.#rename, this.actions.refusal("session.update", session), "Name and tags (r)");
+    allow(this.#end, this.actions.refusal("session.close", session), "End the session (x)");
     setText(this.#watch, watched ? "Watching" : "Watch");
     this.#showTags(session.tags);
   }

@@ -9,6 +9,7 @@ import { address, socketAddress } from "../common/base";
 import { ask } from "../common/dialog";
 import { byId, h, setText } from "../common/dom";
 import { type Session, commandLine, ending, label } from "../common/model";
+import { allow, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { Colours } from "./sgr";
@@ -170,9 +171,17 @@ byId("end").addEventListener("click", () => void end());
 try {
   session = await call<Session>("GET", `v1/sessions/${sessionId}`, { detailed: false });
   setText(byId("name"), label(session));
+  const may = await rights();
+  const write = may.refusal("session.write", session);
   // A shared session is ended, and sent signals, by whoever shares it, from the list of sessions.
-  byId("end").hidden = session.shared;
-  byId("interrupt").hidden = session.shared && session.backend === "pipes";
+  byId("end").hidden = session.shared || !may.may("session.close");
+  allow(byId<HTMLButtonElement>("end"), may.refusal("session.close", session));
+  const signal = session.backend === "pipes" ? "session.signal" : "session.write";
+  byId("interrupt").hidden = (session.shared && session.backend === "pipes") || !may.may(signal);
+  allow(byId<HTMLButtonElement>("interrupt"), may.refusal(signal, session));
+  line.disabled = write !== null;
+  byId<HTMLButtonElement>("send").disabled = write !== null;
+  if (write !== null) line.placeholder = `Watching only. ${write}`;
   document.title = label(session);
   connect();
   line.focus();

@@ -39,12 +39,13 @@ export function showLost(retryAt: number, retry: () => void): void {
   }, 500);
 }
 
-/** The session is over: how, how long it took, and what to do now. */
-export function showEnd(session: Session, exit: Exit): void {
+/** The session is over: how, how long it took, and what to do now; `again`: it may be run again. */
+export function showEnd(session: Session, exit: Exit, again: boolean): void {
   const good = exit.exit_code === 0;
   const ran = duration((session.exited_at_ms ?? Date.now()) - session.created_at_ms);
   const card = byId("ending");
-  const again = h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again");
+  const repeat = h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again");
+  const all = h("a", { class: "button", href: address("").href }, "All sessions");
   card.replaceChildren(
     h("h2", { class: good ? "good" : "bad" }, `${good ? "✓" : "✕"} ${sentence(ending(exit))}`),
     h("p", { class: "hint" }, h("code", {}, commandLine(session)), ` · ran for ${ran}`),
@@ -52,12 +53,12 @@ export function showEnd(session: Session, exit: Exit): void {
       "div",
       { class: "actions" },
       h("button", { type: "button", class: "quiet", onclick: () => (card.hidden = true) }, "Read the output"),
-      h("a", { class: "button", href: address("").href }, "All sessions"),
-      again,
+      all,
+      again && repeat,
     ),
   );
   card.hidden = false;
-  again.focus();
+  (again ? repeat : all).focus();
 }
 
 /** Instead of a terminal: why there is none. */

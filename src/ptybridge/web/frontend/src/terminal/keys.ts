@@ -5,6 +5,7 @@ import type { Terminal } from "@xterm/xterm";
 export interface PageKeys {
   copy: () => boolean;
   search: () => void;
+  files: () => void;
   help: () => void;
   fontSize: (by: number | null) => void;
   previousCommand: () => void;
@@ -16,6 +17,7 @@ export const KEY_HELP: [string, string][] = [
   ["Ctrl Shift C", "copy the selection"],
   ["Ctrl Shift V", "paste"],
   ["Ctrl Shift F", "search in the output"],
+  ["Ctrl Shift E", "files"],
   ["Ctrl + / Ctrl − / Ctrl 0", "larger, smaller, normal letters"],
   ["Ctrl Shift ↑ / ↓", "to the previous or next command"],
   ["Shift PgUp / PgDn", "scroll"],
@@ -45,6 +47,8 @@ function pageAction(event: KeyboardEvent, keys: PageKeys): (() => boolean | void
         return null;
       case "KeyF":
         return keys.search;
+      case "KeyE":
+        return keys.files;
       case "ArrowUp":
         return keys.previousCommand;
       case "ArrowDown":

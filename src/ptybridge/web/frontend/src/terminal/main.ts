@@ -7,7 +7,9 @@ import { call, explain } from "../common/api";
 import { CLIENT_ID } from "../common/client";
 import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
+import { Drawer } from "../files/drawer";
 import { type Session, label } from "../common/model";
+import { type Rights, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { Acks } from "./acks";
@@ -29,7 +31,6 @@ const BANNER_MS = 8000;
 // Keystrokes and pastes before the first connection; more is no typing.
 const MOST_EARLY = 100;
 
-const watching = new URLSearchParams(location.search).has("view");
 
 class Page {
   readonly view: View;
@@ -39,22 +40,27 @@ class Page {
   readonly people: People;
   readonly acks = new Acks((frame) => this.link.send(frame));
   #session: Session;
-  #writer = !watching;
+  #writer: boolean;
   #exit: Exit | null = null;
   #early: Uint8Array[] = [];
   #away = false;
 
-  constructor(session: Session) {
+  constructor(
+    session: Session,
+    readonly may: Rights,
+    readonly watching: boolean,
+  ) {
     this.#session = session;
+    this.#writer = !watching;
     this.view = makeView(byId("terminal"));
-    const whole = watching || session.window_size_policy === "manual";
+    const whole = this.watching || session.window_size_policy === "manual";
     byId("terminal").classList.toggle("whole", whole);
     this.sizing = new Sizing(this.view, byId("terminal"), session, whole);
     this.sizing.apply();
-    this.people = new People(session);
+    this.people = new People(session, may);
     this.feed = new Feed(this.view.terminal, (offset) => this.acks.shown(offset));
     this.link = new Link(
-      { sessionId: session.session_id, clientId: CLIENT_ID, viewer: watching, size: () => this.sizing.wanted() },
+      { sessionId: session.session_id, clientId: CLIENT_ID, viewer: this.watching, size: () => this.sizing.wanted() },
       {
         frame: (frame) => this.#receive(frame),
         open: (resumed) => this.#connected(resumed),
@@ -103,7 +109,17 @@ class Page {
       const on = toggleScreenReader(terminal);
       toast(on ? "Screen readers can read the terminal now." : "The terminal is only drawn now.");
     };
-    addMenu({ session: () => this.#session, watching, fontSize, screenReader, focus: () => this.#focus() });
+    const files = this.#addFiles();
+    addMenu({
+      session: () => this.#session,
+      watching: this.watching,
+      refusal: (operation) => this.may.refusal(operation, this.#session),
+      fontSize,
+      screenReader,
+      search: openSearch,
+      files: () => files,
+      focus: () => this.#focus(),
+    });
     addKeys(terminal, {
       copy: () => {
         if (!terminal.hasSelection()) return false;
@@ -111,6 +127,7 @@ class Page {
         return true;
       },
       search: openSearch,
+      files: files ?? (() => toast("Your login does not allow looking at files.")),
       help: showHelp,
       fontSize,
       previousCommand: () => marks.go(-1),
@@ -123,7 +140,20 @@ class Page {
     terminal.focus();
   }
 
+  /** The drawer, if this login may look at files; returns what opens and closes it. */
+  #addFiles(): (() => void) | null {
+    if (!this.may.may("file.list") || !this.may.may("file.read")) return null;
+    const here = () => this.#session.current_cwd ?? this.#session.cwd;
+    const drawer = new Drawer(this.may, here, () => this.#focus());
+    const toggle = () => drawer.toggle();
+    byId("files-button").hidden = false;
+    byId("files-button").addEventListener("click", toggle);
+    return toggle;
+  }
+
   #focus(): void {
+    const files = byId("files");
+    if (!files.hidden && files.contains(document.activeElement)) return;
     if (!document.querySelector("dialog[open]") && byId("ending").hidden) this.view.terminal.focus();
   }
 
@@ -216,7 +246,7 @@ class Page {
     if (exit.output_closed) this.link.expectEnd();
     this.feed.then(() => {
       this.view.terminal.options.cursorBlink = false;
-      showEnd(this.#session, exit);
+      showEnd(this.#session, exit, this.may.may("session.create"));
       this.#notice();
     });
   }
@@ -241,13 +271,17 @@ class Page {
 
 async function main(): Promise<void> {
   followTheme();
-  document.body.classList.toggle("watching", watching);
   fitAboveKeyboard();
   const sessionId = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
   const get = () => call<Session>("GET", `v1/sessions/${encodeURIComponent(sessionId)}`, { detailed: false });
   let page: Page;
   try {
-    page = new Page(await get());
+    const [session, may] = await Promise.all([get(), rights()]);
+    const reason = may.refusal("session.write", session);
+    const watching = new URLSearchParams(location.search).has("view") || reason !== null;
+    document.body.classList.toggle("watching", watching);
+    byId("viewing").title = reason ?? "";
+    page = new Page(session, may, watching);
   } catch (error) {
     return showRefused(explain(error));
   }

@@ -5,6 +5,7 @@ import { address } from "../common/base";
 import { ask, tell } from "../common/dialog";
 import { byId, h } from "../common/dom";
 import { type Session, commandLine, label } from "../common/model";
+import { allow } from "../common/rights";
 import { toggleTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { writeClipboard } from "./clipboard";
@@ -13,8 +14,13 @@ import { KEY_HELP } from "./keys";
 export interface MenuActions {
   session: () => Session;
   watching: boolean;
+  /** Why an operation on the session may not be called; null when it may. */
+  refusal: (operation: string) => string | null;
   fontSize: (by: number | null) => void;
   screenReader: () => void;
+  search: () => void;
+  /** Null while, or when, there are none for this login. */
+  files: () => (() => void) | null;
   focus: () => void;
 }
 
@@ -30,23 +36,31 @@ export function addMenu(actions: MenuActions): void {
     h("button", { type: "button", "aria-label": "Larger letters", onclick: () => actions.fontSize(1) }, "A+"),
   );
   const here = location.pathname;
+  const files = item("Files", () => actions.files()?.());
+  const end = item("End this session …", () => void endSession(actions.session()), "danger");
+  const type = item("Type here again", () => location.assign(here));
   menu.append(
     letters,
     item("Dark or light", toggleTheme),
     actions.watching
-      ? item("Type here again", () => location.assign(here))
+      ? type
       : item("Only watch", () => location.assign(`${here}?view`)),
     item("Copy a link for watching", () => {
       void writeClipboard(`${location.origin}${here}?view`).then(() => toast("The link is on the clipboard."));
     }),
+    item("Search", actions.search),
+    files,
     item("For screen readers", actions.screenReader),
     item("Full screen", () => void fullScreen()),
     item("Keys and help", showHelp),
-    item("End this session …", () => void endSession(actions.session()), "danger"),
+    end,
   );
   document.body.append(menu);
   const button = byId("menu");
   button.addEventListener("click", () => {
+    files.hidden = actions.files() === null;
+    allow(end, actions.refusal("session.close"));
+    allow(type, actions.refusal("session.write"));
     menu.showModal();
     const { bottom, right } = button.getBoundingClientRect();
     menu.style.top = `${bottom + 4}px`;

@@ -5,6 +5,7 @@ import { CLIENT_ID } from "../common/client";
 import { ask } from "../common/dialog";
 import { byId, h, setText } from "../common/dom";
 import type { Session } from "../common/model";
+import type { Rights } from "../common/rights";
 import { toast } from "../common/toast";
 
 export class People {
@@ -12,8 +13,12 @@ export class People {
   #place = byId("people");
   #pen = byId<HTMLButtonElement>("pen");
 
-  constructor(session: Session) {
+  constructor(
+    session: Session,
+    readonly may: Rights,
+  ) {
     this.#session = session;
+    this.#pen.hidden = !may.may("lease.acquire");
     this.#pen.addEventListener("click", () => void this.#turn());
     this.update(session);
   }
