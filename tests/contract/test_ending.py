@@ -71,7 +71,7 @@ async def test_r12_a_program_may_clean_up_on_each_step(client: Client) -> None:
         client, "trap '' HUP; trap 'echo cleaned; exit 2' TERM; echo up; while :; do sleep 0.02; done"
     )
     await until(client, session_id, "up")
-    closed = await client.call(session.CLOSE, session_id=session_id, grace_ms=300)
+    closed = await client.call(session.CLOSE, session_id=session_id, grace_ms=2500)
     assert (closed.signals, closed.exit_code) == (["SIGHUP", "SIGTERM"], 2)
 
 

@@ -125,13 +125,14 @@ async def test_r04_a_long_line_waits_for_raw_mode(client: Client) -> None:
 
 async def test_input_over_its_rate_is_refused_whole(client: Client) -> None:
     session_id = await raw_cat(client, input_bytes_per_second=1000)
-    await client.call(terminal.WRITE, session_id=session_id, data="a" * 1000)
+    await client.call(terminal.WRITE, session_id=session_id, data="a" * 4000)
+    # A busy machine may take some of these four seconds until it asks again.
     with pytest.raises(RateLimited) as caught:
         await client.call(terminal.WRITE, session_id=session_id, data="b" * 900)
     assert caught.value.retryable
     retry_after_ms = caught.value.data["retry_after_ms"]
     assert isinstance(retry_after_ms, int)
-    assert 0 < retry_after_ms <= 901
+    assert 0 < retry_after_ms <= 3901
     await trio.sleep(retry_after_ms / 1000)  # what the answer asks for
     await client.call(terminal.WRITE, session_id=session_id, data="c" * 900)
     found = await until(client, session_id, "c" * 900)

@@ -211,15 +211,15 @@ def test_other_bad_patterns_are_refused(patterns: str | list[str]) -> None:
 @pytest.mark.parametrize("pattern", ["(a+)+$x", "(a|a)*b", "(a*)*c", "(.*a){20}b", "(?s).*z"])
 def test_no_pattern_takes_more_than_linear_time(pattern: str) -> None:
     matcher = compile_patterns(pattern, regex=True)
-    begin = time.monotonic()
+    begin = time.process_time()
     for number in range(100):
         assert matcher.feed(number * 10_000, b"a" * 10_000) is None
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_many_small_chunks_without_a_match_stay_cheap() -> None:
     for matcher in (compile_patterns("x" * 1000), compile_patterns("needle", plain=True)):
-        begin = time.monotonic()
+        begin = time.process_time()
         for number in range(50_000):
             matcher.feed(number * 5, b"\x1b[1mx")
-        assert time.monotonic() - begin < 5
+        assert time.process_time() - begin < 5

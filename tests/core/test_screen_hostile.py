@@ -76,11 +76,11 @@ def test_a_string_that_never_ends_is_not_kept(introducer: bytes) -> None:
 def test_floods_take_bounded_time_and_memory(flood: bytes) -> None:
     screen = new_screen(b"before\r\n", WindowSize(24, 80))
     before = resident_bytes()
-    begin = time.monotonic()
+    begin = time.process_time()
     screen.feed(flood)
     screen.snapshot()
     screen.lines("html")
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert resident_bytes() - before < 64 * MEGABYTE
     screen.feed(b"\x18\x1bcafter")
     assert screen.lines()[0] == "after"
@@ -102,11 +102,11 @@ def test_extreme_sizes(rows: int, cols: int) -> None:
 
 def test_a_resize_storm() -> None:
     screen = new_screen("text 宽 that wraps and wraps and wraps\r\n".encode() * 50)
-    begin = time.monotonic()
+    begin = time.process_time()
     for step in range(2000):
         screen.resize(WindowSize(1 + step * 7 % 50, 1 + step * 13 % 200))
         screen.feed(b"x\x1b[5;5H")
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
     assert copy_of(screen).lines() == screen.lines()
 
 

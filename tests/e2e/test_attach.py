@@ -238,7 +238,8 @@ def test_ctrl_c_stops_a_flood_at_once(tmux: Tmux) -> None:
     started = time.monotonic()
     pane.keys("C-c")
     pane.until(lambda screen: screen.endswith("work>"))
-    assert time.monotonic() - started < 5
+    # Nobody wades through what is left of a flood, which takes minutes; a busy machine takes seconds.
+    assert time.monotonic() - started < 20
     other.until(lambda screen: screen.rstrip().endswith("work>"))
 
 

@@ -14,6 +14,9 @@ from ptybridge.api import lease
 from ptybridge.errors import Busy, Denied, InvalidParams, LeaseHeld, LimitReached
 from ptybridge.mcp.toolset import Answer
 
+# Within this a shell has begun with a command, on a busy machine, too.
+BEGUN_MS = 3000
+
 
 async def run(client: Client, command: str, **arguments: Any) -> tuple[Answer, dict[str, Any]]:
     answer = await client.answer("pty_run", command=command, **{"timeout_ms": PATIENCE_MS, **arguments})
@@ -49,7 +52,7 @@ async def test_wish02_one_call_without_any_preparation_and_the_shell_stays(clien
 
 async def test_wish03_at_the_time_out_it_goes_on_and_the_text_says_how(client: Client) -> None:
     await run(client, "mkfifo fifo")
-    answer, ran = await run(client, "echo begun; read line < fifo; echo ended $line", timeout_ms=500)
+    answer, ran = await run(client, "echo begun; read line < fifo; echo ended $line", timeout_ms=BEGUN_MS)
     assert (ran["reason"], ran["exit_code"]) == ("timeout", None)
     session = ran["session_id"]
     for way in ("pty_wait_for", "pty_read_at", "pty_send_keys", "ctrl-c", session, str(ran["next_offset"])):
@@ -146,7 +149,7 @@ async def test_calls_at_the_same_time_do_not_wait_for_each_other(client: Client)
 
 
 async def test_a_session_of_ones_own_choice_is_busy_or_waited_for(client: Client) -> None:
-    _, ran = await run(client, "sleep 300", timeout_ms=500)
+    _, ran = await run(client, "sleep 300", timeout_ms=BEGUN_MS)
     session = ran["session_id"]
     refusal = await client.refusal("pty_run", command="echo x", session_id=session)
     assert isinstance(refusal, Busy)

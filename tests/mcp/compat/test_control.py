@@ -217,12 +217,13 @@ async def test_row20_the_runtime_limit_can_be_set_for_all_and_live(connect: Conn
 
 async def test_row22_input_over_its_rate_is_refused_and_counted(client: Client) -> None:
     session = await client.spawn("stty -echo; read x; cat", input_rate_bps=10)
-    await client.text("pty_write", session_id=session, owner="me", data="123456789\n")
+    # So much more than a second's worth that no pause of a busy machine makes room for the next.
+    await client.text("pty_write", session_id=session, owner="me", data="1" * 999 + "\n")
     refused = await client.refusal("pty_write", session_id=session, owner="me", data="123456789\n")
     assert isinstance(refused, RateLimited)
     assert refused.data["retry_after_ms"]
     status = await client.status(session)
-    assert (status["input_dropped"], status["bytes_written"], status["input_rate_bps"]) == (10, 10, 10)
+    assert (status["input_dropped"], status["bytes_written"], status["input_rate_bps"]) == (10, 1000, 10)
     assert (await client.json("pty_metrics"))["input_dropped_total"] == 10
 
 
