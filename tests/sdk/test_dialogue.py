@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.sdk.conftest import PATIENCE_SECONDS, Node
 
-from ptybridge import EXITED, Client
+from ptybridge import EXITED, AsyncClient, Client
 from ptybridge.errors import InvalidParams
-from ptybridge.sdk.dialogue import fetch_secrets, play
+from ptybridge.sdk.dialogue import Outcome, Traced, fetch_secrets, play, play_async
 from ptybridge.sdk.script import parse
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "expect.md").read_text("utf-8")
@@ -44,6 +45,36 @@ def test_the_guides_program_works(
     program = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[0]
     exec(compile(program, "expect.md", "exec"), {})
     assert capsys.readouterr().out.startswith("done ['line \"hello\"',")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_asynchronous_client_plays_the_same(node: Node, backend: str) -> None:
+    text = (
+        f"spawn sh -c {json.dumps(SSH)}\ndefine pw env PW\ntimeout 60\n"
+        'expect any\n  "(yes/no)? "\n    line "yes"\n    again\n  "password: "\n    secret pw\n    again\n  /got .*/\n'
+        'line "exit"\nexpect exit\nsend "more"\n'
+    )
+    script = parse(text, "both.expect")
+    secrets = fetch_secrets(script, {"PW": VALUE})
+    told: list[Traced] = []
+
+    async def asynchronously() -> Outcome:
+        async with AsyncClient.local(socket=node.socket, start=False) as client:
+            async with await client.sessions.create(list(script.command)) as session:
+                return await play_async(session, script, secrets, told.append)
+
+    outcomes = [anyio.run(asynchronously, backend=backend)]
+    with (
+        Client.local(socket=node.socket, start=False) as client,
+        client.sessions.create(list(script.command)) as session,
+    ):
+        outcomes.append(play(session, script, secrets))
+    for one in outcomes:
+        assert (one.reason, one.line, one.message) == ("exited", 14, "the program has ended, and takes no input")
+    taken = [[(step.line, step.did, step.result) for step in one.steps] for one in outcomes]
+    assert taken[0] == taken[1]
+    assert [step.line for step in told] == [line for line, _, _ in taken[0]]
+    assert VALUE not in str([one.steps for one in outcomes])
 
 
 def test_a_shell_is_talked_with(node: Node) -> None:
