@@ -113,8 +113,9 @@ WITH_CHANNELS = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
         over_http = metafunc.module.__name__ in OVER_HTTP and metafunc.function.__name__ not in WITH_CHANNELS
-        more = ["http"] if over_http else []
-        metafunc.parametrize("kind", ["local", "socket", "blocking", *more], indirect=True)
+        kinds = ["local", "socket", "blocking", *(["http"] if over_http else [])]
+        # A module may have endpoints of its own.
+        metafunc.parametrize("kind", getattr(metafunc.module, "KINDS", kinds), indirect=True)
 
 
 @pytest.fixture

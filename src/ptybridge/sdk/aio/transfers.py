@@ -9,9 +9,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ptybridge.api.transfer import DOWNLOAD, UPLOAD, Download, Downloading, Upload
-from ptybridge.errors import ChecksumMismatch, ConnectionLost, PtybridgeError
-from ptybridge.sdk.aio.connection import AsyncFrames, in_thread
-from ptybridge.sdk.aio.link import AsyncLink
+from ptybridge.errors import ChecksumMismatch, ConnectionLost, PtybridgeError, TransferRunning
+from ptybridge.sdk.aio.connection import AsyncFrames, in_thread, now, sleep
+from ptybridge.sdk.aio.link import POLL_SECONDS, AsyncLink
 from ptybridge.wire import attach as frames
 
 # Called with (bytes done, bytes in all).
@@ -29,14 +29,21 @@ async def upload(link: AsyncLink, source: int, params: Upload, progress: Progres
         params = replace(params, upload_id=secrets.token_hex(8))
     sending = _Sending(link, source, params, progress or _silent)
     fruitless, before = 0, -1
+    lost_at: float | None = None
     while True:
         try:
             return await sending.run()
         except ConnectionLost:
             fruitless = 0 if sending.acked > before else fruitless + 1
             before = sending.acked
+            lost_at = now()
             if fruitless >= FRUITLESS_TRIES or link.closed:
                 raise
+        except TransferRunning:
+            # The daemon may not have noticed yet that the connection before this one is gone.
+            if lost_at is None or now() - lost_at > link.settings.reconnect_timeout:
+                raise
+            await sleep(POLL_SECONDS)
 
 
 async def download(link: AsyncLink, target: int, params: Download, progress: Progress | None = None) -> Downloading:

@@ -10,9 +10,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ptybridge.api.transfer import DOWNLOAD, UPLOAD, Download, Downloading, Upload
-from ptybridge.errors import ChecksumMismatch, ConnectionLost, PtybridgeError
-from ptybridge.sdk.sync.connection import Frames, in_thread
-from ptybridge.sdk.sync.link import Link
+from ptybridge.errors import ChecksumMismatch, ConnectionLost, PtybridgeError, TransferRunning
+from ptybridge.sdk.sync.connection import Frames, in_thread, now, sleep
+from ptybridge.sdk.sync.link import POLL_SECONDS, Link
 from ptybridge.wire import attach as frames
 
 # Called with (bytes done, bytes in all).
@@ -30,14 +30,21 @@ def upload(link: Link, source: int, params: Upload, progress: Progress | None = 
         params = replace(params, upload_id=secrets.token_hex(8))
     sending = _Sending(link, source, params, progress or _silent)
     fruitless, before = 0, -1
+    lost_at: float | None = None
     while True:
         try:
             return sending.run()
         except ConnectionLost:
             fruitless = 0 if sending.acked > before else fruitless + 1
             before = sending.acked
+            lost_at = now()
             if fruitless >= FRUITLESS_TRIES or link.closed:
                 raise
+        except TransferRunning:
+            # The daemon may not have noticed yet that the connection before this one is gone.
+            if lost_at is None or now() - lost_at > link.settings.reconnect_timeout:
+                raise
+            sleep(POLL_SECONDS)
 
 
 def download(link: Link, target: int, params: Download, progress: Progress | None = None) -> Downloading:
