@@ -53,6 +53,8 @@ async def test_it_runs_once_when_a_human_has_allowed_it(client: Client, connect:
     assert (await refused(client)).data["approval_id"] == error.data["approval_id"]
     (shown,) = (await human.call(approval.LIST)).approvals
     assert (shown.command, shown.rule, shown.operation) == (ASKED, "sendings", "session.create")
+    (own,) = (await client.call(approval.LIST)).approvals
+    assert (shown.decidable, own.decidable) == (True, False)
     token = await allowed(client, human, error.data["approval_id"])
     session_id = await create(client, confirm_token=token)
     await until(client, session_id, "sent-42")

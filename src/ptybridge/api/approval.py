@@ -19,6 +19,7 @@ class ApprovalInfo(Result):
     `command` is the text, and `justification` what the asker says for it, while the question is open and for people
     only: null for AI agents and after the decision.
     `session_id` is the session whose input it would be. `reason` is what was said with the decision.
+    `decidable`: it is open and the caller may answer it.
     """
 
     approval_id: str
@@ -39,6 +40,7 @@ class ApprovalInfo(Result):
     decided_at_ms: int | None
     decided_by: str | None
     reason: str | None
+    decidable: bool = False
 
 
 class ListApprovals(Params):

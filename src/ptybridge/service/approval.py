@@ -7,6 +7,7 @@ from ptybridge.core.approvals import Approval, Approvals
 from ptybridge.core.sessions import Sessions
 from ptybridge.errors import ApprovalNotFound, Denied
 from ptybridge.model import Caller
+from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
 from ptybridge.text import printable
 
@@ -26,7 +27,11 @@ class ApprovalService:
         found = self._approvals.all() if params.all else self._approvals.pending()
         person = self._not_a_person(caller) is None
         return api.ApprovalList(
-            approvals=[_info(one, with_command=person) for one in found if person or _asked_by(caller, one)]
+            approvals=[
+                _info(one, with_command=person, decidable=person and _may_decide(caller, one))
+                for one in found
+                if person or _asked_by(caller, one)
+            ]
         )
 
     @handles(api.DECIDE)
@@ -43,7 +48,7 @@ class ApprovalService:
         )
         reason = printable(params.reason.strip(), 500) if params.reason else None
         decided = self._approvals.decide(params.approval_id, allow=params.allow, by=by, reason=reason or None)
-        return _info(decided, with_command=True)
+        return _info(decided, with_command=True, decidable=False)
 
     @handles(api.WAIT)
     async def wait(self, caller: Caller, params: api.WaitApproval) -> api.ApprovalAnswer:
@@ -80,7 +85,17 @@ def _asked_by(caller: Caller, one: Approval) -> bool:
     return one.action.principal == caller.principal and one.connection_id == caller.connection_id
 
 
-def _info(one: Approval, *, with_command: bool) -> api.ApprovalInfo:
+def _may_decide(caller: Caller, one: Approval) -> bool:
+    """Tell whether a person may answer this."""
+    return (
+        one.state == "pending"
+        and one.connection_id != caller.connection_id
+        and authority.may(caller, api.DECIDE.scope)
+        and authority.sees(caller, one.session_id)
+    )
+
+
+def _info(one: Approval, *, with_command: bool, decidable: bool) -> api.ApprovalInfo:
     return api.ApprovalInfo(
         approval_id=one.approval_id,
         state=one.state,
@@ -100,4 +115,5 @@ def _info(one: Approval, *, with_command: bool) -> api.ApprovalInfo:
         decided_at_ms=one.decided_at_ms,
         decided_by=one.decided_by,
         reason=one.reason,
+        decidable=decidable,
     )

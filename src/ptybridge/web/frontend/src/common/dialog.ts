@@ -15,18 +15,19 @@ export interface Question {
 
 /** Ask; true when the person went on (and `act` worked), false when they did not. */
 export function ask(question: Question): Promise<boolean> {
+  const titleId = nextId();
   const problem = h("p", { class: "error", role: "alert", hidden: true });
   const confirm = h("button", { class: question.danger ? "danger" : "primary", type: "submit" }, question.confirm);
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const form = h(
     "form",
     { method: "dialog" },
-    h("h2", { id: "dialog-title" }, question.title),
+    h("h2", { id: titleId }, question.title),
     typeof question.body === "string" ? h("p", {}, question.body) : question.body,
     problem,
     h("div", { class: "actions" }, cancel, confirm),
   );
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" }, form);
+  const dialog = h("dialog", { "aria-labelledby": titleId }, form);
   let confirmed = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -46,10 +47,11 @@ export function ask(question: Question): Promise<boolean> {
 
 /** Show something to read; Escape, the button or a click beside it closes it. `more` stands beside the button. */
 export function tell(title: string, body: Node, ...more: HTMLElement[]): Promise<boolean> {
+  const titleId = nextId();
   const dialog = h(
     "dialog",
-    { "aria-labelledby": "dialog-title" },
-    h("h2", { id: "dialog-title" }, title),
+    { "aria-labelledby": titleId },
+    h("h2", { id: titleId }, title),
     body,
     h("div", { class: "actions" }, ...more, h("button", { onclick: () => dialog.close() }, "Close")),
   );
@@ -75,6 +77,13 @@ function show(dialog: HTMLDialogElement, answer: () => boolean): Promise<boolean
       resolve(answer());
     });
   });
+}
+
+let dialogs = 0;
+
+/** One dialog may ask on top of another. */
+function nextId(): string {
+  return `dialog-title-${++dialogs}`;
 }
 
 function isOutside(dialog: HTMLElement, event: MouseEvent): boolean {

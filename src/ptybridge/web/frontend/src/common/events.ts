@@ -19,6 +19,8 @@ const TYPES = [
   "idle",
   "waiting_for_input",
   "updated",
+  "approval_requested",
+  "approval_decided",
   "gap",
 ];
 // The browser gives up for good on an answer that is no stream (a server that is just starting); we do not.
@@ -31,9 +33,8 @@ export interface Following {
   lost: () => void;
 }
 
-export function followEvents(following: Following, sessionId?: string): () => void {
+export function followEvents(following: Following): () => void {
   const url = address("v1/events");
-  if (sessionId) url.searchParams.set("session_id", sessionId);
   let source: EventSource;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const receive = ({ type, data }: MessageEvent<string>) => {

@@ -2,6 +2,7 @@
 
 import { call } from "../common/api";
 import { address } from "../common/base";
+import { confirmed } from "../common/confirm";
 import { ask } from "../common/dialog";
 import { h } from "../common/dom";
 import type { Session } from "../common/model";
@@ -50,7 +51,7 @@ export async function createSession(): Promise<void> {
     act: async () => {
       const [cols, rows] = size.value.split("×").map(Number);
       remember("cwd", cwd.value.trim() || null);
-      const session = await call<Session>("POST", "v1/sessions", {
+      const session = await confirmed<Session>("session.create", "v1/sessions", {
         ...(command.value.trim() && { command: command.value.trim() }),
         ...(cwd.value.trim() && { cwd: cwd.value.trim() }),
         ...(name.value.trim() && { name: name.value.trim() }),

@@ -4,6 +4,7 @@ import "../common/base.css";
 import "./dashboard.css";
 
 import { call, explain } from "../common/api";
+import { Approvals } from "../common/approvals";
 import { address } from "../common/base";
 import { tell } from "../common/dialog";
 import { byId, h, isTyping, setText } from "../common/dom";
@@ -44,10 +45,11 @@ const store = new Store({
     pruneWatched(sessions);
     list.update(sessions);
     announce(sessions);
-    const waiting = sessions.filter((session) => session.state === "running" && session.waiting_for_input).length;
-    document.title = waiting ? `(${waiting}) ptybridge` : "ptybridge";
+    waiting = sessions.filter((session) => session.state === "running" && session.waiting_for_input).length;
+    showTitle();
   },
   event: (event, session) => {
+    approvals?.event(event);
     if (!session) return;
     if (event.type === "waiting_for_input" || event.type === "exited") {
       tellWatched(session, event.type, event as Partial<Session>);
@@ -56,6 +58,7 @@ const store = new Store({
   connection: (up) => {
     byId("lost").hidden = up;
   },
+  connected: () => void approvals?.refresh(),
 });
 
 /** Do it, or say why not: keys reach what a disabled button does not. */
@@ -68,6 +71,27 @@ function allowed(operation: string, session: Session, act: () => Promise<unknown
 function create(): void {
   if (may && !may.may("session.create")) toast("Your login does not allow starting sessions.");
   else void createSession();
+}
+
+let approvals: Approvals | null = null;
+let waiting = 0;
+let asked = 0;
+
+/** The tab tells how much waits for somebody. */
+function showTitle(): void {
+  const count = waiting + asked;
+  document.title = count ? `(${count}) ptybridge` : "ptybridge";
+}
+
+function showApprovals(may: Rights): void {
+  const place = byId("approvals");
+  approvals = new Approvals(may, place, (open, fresh) => {
+    place.hidden = !open.length;
+    asked = open.length;
+    showTitle();
+    if (fresh.length) toast(fresh.length === 1 ? "Somebody asks for your permission." : `${fresh.length} questions wait for an answer.`);
+  });
+  void approvals.refresh();
 }
 
 let spoken = "";
@@ -144,6 +168,7 @@ rights().then(
     byId("new").hidden = !found.may("session.create");
     list.mayCreate = found.may("session.create");
     list.show();
+    showApprovals(found);
   },
   () => undefined,
 );

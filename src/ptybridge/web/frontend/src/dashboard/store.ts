@@ -13,6 +13,8 @@ export interface Listener {
   changed: (sessions: Session[]) => void;
   event: (event: DaemonEvent, session: Session | undefined) => void;
   connection: (up: boolean) => void;
+  /** Events come from now on. */
+  connected: () => void;
 }
 
 export class Store {
@@ -25,7 +27,10 @@ export class Store {
 
   start(): void {
     followEvents({
-      open: () => this.refresh(),
+      open: () => {
+        this.listener.connected();
+        this.refresh();
+      },
       lost: () => this.listener.connection(false),
       event: (event) => {
         this.listener.event(event, this.find(event.session_id));

@@ -1,7 +1,7 @@
 /** The line above the terminal that says what the connection is doing, and cards when the session is over. */
 
-import { call } from "../common/api";
 import { address } from "../common/base";
+import { confirmed } from "../common/confirm";
 import { ask } from "../common/dialog";
 import { byId, h } from "../common/dom";
 import { type Session, commandLine, ending } from "../common/model";
@@ -79,7 +79,8 @@ async function runAgain(session: Session): Promise<void> {
     body: h("p", {}, h("code", {}, commandLine(session)), ` in ${cwd}`),
     confirm: "Run again",
     act: async () => {
-      const made = await call<Session>("POST", "v1/sessions", { command, cwd, name, tags, rows, cols, backend });
+      const wanted = { command, cwd, name, tags, rows, cols, backend };
+      const made = await confirmed<Session>("session.create", "v1/sessions", wanted);
       location.assign(address(`s/${made.session_id}`));
     },
   });

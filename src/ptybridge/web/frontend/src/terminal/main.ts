@@ -23,6 +23,7 @@ import { Link } from "./link";
 import { Marks } from "./marks";
 import { addMenu, showHelp } from "./menu";
 import { People } from "./people";
+import { addQuestions } from "./questions";
 import { addSearch } from "./search";
 import { Sizing } from "./size";
 import { type View, changeFontSize, makeView, toggleScreenReader } from "./view";
@@ -97,7 +98,7 @@ class Page {
     // Mouse reports in the old encoding are bytes, not text.
     terminal.onBinary((data) => this.#send(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onTitleChange((title) => this.#showTitle(title));
-    terminal.onBell(() => this.#notice());
+    terminal.onBell(() => this.notice());
     const marks = new Marks(terminal);
     const openSearch = addSearch(terminal, search);
     const fontSize = (by: number | null) => {
@@ -247,7 +248,7 @@ class Page {
     this.feed.then(() => {
       this.view.terminal.options.cursorBlink = false;
       showEnd(this.#session, exit, this.may.may("session.create"));
-      this.#notice();
+      this.notice();
     });
   }
 
@@ -257,7 +258,7 @@ class Page {
   }
 
   /** Something happened that a person in another tab may want to know. */
-  #notice(): void {
+  notice(): void {
     if (document.hidden && !document.title.startsWith("● ")) document.title = `● ${document.title}`;
   }
 
@@ -285,6 +286,7 @@ async function main(): Promise<void> {
   } catch (error) {
     return showRefused(explain(error));
   }
+  const questions = addQuestions(page.may, () => page.notice());
   let asked = false;
   const refresh = async () => {
     // Events come in bunches; one look after the bunch is enough.
@@ -299,10 +301,18 @@ async function main(): Promise<void> {
     }
   };
   const seen = new Set(["attached", "detached", "lease_changed", "updated", "exited", "gap"]);
-  followEvents(
-    { event: ({ type }) => seen.has(type) && void refresh(), open: () => void refresh(), lost: () => undefined },
-    sessionId,
-  );
+  followEvents({
+    event: (event) => {
+      questions.event(event);
+      const ours = event.session_id === null || event.session_id === sessionId;
+      if (ours && seen.has(event.type)) void refresh();
+    },
+    open: () => {
+      void questions.refresh();
+      void refresh();
+    },
+    lost: () => undefined,
+  });
 }
 
 /** On telephones the page ends where the on-screen keyboard begins. */
