@@ -109,7 +109,16 @@ class FileRange(Result):
     etag: str
 
 
-class WriteFile(Params):
+class ToWrite(_At, kw_only=True):
+    """What is said of a file that is to be written, in one piece or by an upload."""
+
+    create_parents: bool = False
+    overwrite: bool = True
+    mode: FileMode | None = None
+    if_match: Etag | None = None
+
+
+class WriteFile(ToWrite, kw_only=True):
     """Write a file whole: into a temporary file beside it, to the disk, and then in place of the old one.
 
     Who reads meanwhile sees the old file or the new one, and after a crash there is one of them. Permissions, owner
@@ -118,15 +127,9 @@ class WriteFile(Params):
     `if_match` is the `etag` the file must still have. Larger files: `file.upload`.
     """
 
-    path: Path
     data: str
-    cwd: Directory | None = None
     encoding: Encoding = "text"
-    create_parents: bool = False
-    overwrite: bool = True
     append: bool = False
-    mode: FileMode | None = None
-    if_match: Etag | None = None
 
 
 class FileWritten(Result):

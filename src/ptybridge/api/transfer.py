@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ptybridge.api.file import Directory, Etag, FileMode, Path, Position
+from ptybridge.api.file import Directory, Etag, Path, Position, ToWrite
 from ptybridge.api.operation import Params, Result, declare_channel
 from ptybridge.errors import (
     ChecksumMismatch,
@@ -27,7 +27,7 @@ UploadId = Annotated[
 ]
 
 
-class Upload(Params):
+class Upload(ToWrite):
     """Send a file up: DATA frames from the answer's `offset` on, then FINISH; STORED tells that it has its name.
 
     The bytes go into a hidden file beside the target, which is there only when all has arrived, with the size and
@@ -36,13 +36,7 @@ class Upload(Params):
     away. ERROR is the last frame when something fails. Other parameters as for `file.write`.
     """
 
-    path: Path
-    cwd: Directory | None = None
     upload_id: UploadId | None = None
-    create_parents: bool = False
-    overwrite: bool = True
-    mode: FileMode | None = None
-    if_match: Etag | None = None
 
 
 class Uploading(Result):

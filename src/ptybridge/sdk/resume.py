@@ -14,7 +14,7 @@ import msgspec
 
 from ptybridge import __version__
 from ptybridge.api.node import INFO, PROTOCOL, PROTOCOL_MIN, GetInfo, NodeInfo
-from ptybridge.api.operation import Effect, Operation, Params
+from ptybridge.api.operation import Operation, Params
 from ptybridge.config import Config
 from ptybridge.errors import (
     ConnectionLost,
@@ -26,6 +26,7 @@ from ptybridge.errors import (
 )
 from ptybridge.sdk.blocking import Connection, Stream, connect
 from ptybridge.sdk.places import place_of
+from ptybridge.sdk.repeats import TimeLeft, require_repeatable
 
 # How long a daemon may be away before its clients give up. A restart takes half a second.
 PATIENCE_SECONDS: Final = 10.0
@@ -80,7 +81,7 @@ class Client:
 
         Raises `PtybridgeError`: `ConnectionLost` when it is not known whether something was done.
         """
-        deadline = _Deadline(params)
+        left = TimeLeft(params)
         if self.connection.ended:
             self._reconnect()  # nothing has been sent yet, so this is safe for every call
         while True:
@@ -89,7 +90,7 @@ class Client:
             except ConnectionLost as exc:
                 self._require_repeatable(operation, params, exc)
                 self._reconnect()
-                params = deadline.remaining(self._from_position(params))
+                params = left.remaining(self._from_position(params))
             except (MethodNotFound, InvalidParams, VersionMismatch) as exc:
                 raise self._explain(exc) from exc
             else:
@@ -113,17 +114,7 @@ class Client:
     def _require_repeatable(self, operation: Operation[P, R], params: P, exc: PtybridgeError) -> None:
         if self._come_back is None:
             raise exc
-        if operation.effect is not Effect.READS:
-            raise ConnectionLost(
-                f"the daemon went away during {operation.name}: it is not known whether it was done",
-                hint="look before you repeat it",
-            ) from exc
-        if getattr(params, "client_id", None) is not None and getattr(params, "offset", 0) is None:
-            raise ConnectionLost(
-                f"the daemon went away during {operation.name}: the position of {params.client_id!r} "  # type: ignore[attr-defined]
-                "may have moved on",
-                hint="give an offset to read again",
-            ) from exc
+        require_repeatable(operation, params, exc, knows_positions=True)
 
     def _from_position(self, params: P) -> P:
         known = self._positions.get(_position_key(params))
@@ -184,20 +175,6 @@ def _span(low: int, high: int) -> str:
 
 def _position_key(params: Params) -> tuple[str, str | None]:
     return getattr(params, "session_id", ""), getattr(params, "stream", None)
-
-
-class _Deadline:
-    """The time a call's parameters give it, counted over all attempts."""
-
-    def __init__(self, params: Params) -> None:
-        timeout_ms = getattr(params, "timeout_ms", None)
-        self._at = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
-
-    def remaining(self, params: P) -> P:
-        """Return `params` with what is left of the time."""
-        if self._at is None:
-            return params
-        return msgspec.structs.replace(params, timeout_ms=max(0, int((self._at - time.monotonic()) * 1000)))
 
 
 # -- streams ------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """What of a call may be made again, and when: one decision for both clients."""
 
 import random
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import msgspec
 from ptybridge.api import file, session
 from ptybridge.api.operation import Effect, Operation, Params
 from ptybridge.errors import ConnectionLost, DaemonUnreachable, PtybridgeError, RequestTimeout
+from ptybridge.sdk.repeats import TimeLeft, require_repeatable
 from ptybridge.sdk.settings import Settings
 
 # They take as long as there is to copy or to look through.
@@ -51,8 +51,7 @@ class Attempts:
         self._settings = settings
         self._made = 0
         self._pause = settings.retry_initial
-        timeout_ms = getattr(params, "timeout_ms", None)
-        self._deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+        self._left = TimeLeft(params)
 
     def pause_after(self, error: PtybridgeError) -> float:
         """Return how many seconds to wait before the next attempt; raises `error`, or what it means, if there is none.
@@ -63,7 +62,7 @@ class Attempts:
         if not error.retryable or isinstance(error, RequestTimeout):
             raise error
         if isinstance(error, ConnectionLost):
-            self._require_repeatable(error)
+            require_repeatable(self._operation, self.params, error)
         elif isinstance(error, DaemonUnreachable):
             raise error  # the link has been patient already
         if self._operation.effect is not Effect.READS or self._made >= self._settings.retry_attempts:
@@ -73,22 +72,5 @@ class Attempts:
         asked = error.data.get("retry_after_ms")
         if isinstance(asked, int | float):
             pause = max(pause, asked / 1000)
-        self._shorten()
+        self.params = self._left.remaining(self.params)
         return pause
-
-    def _require_repeatable(self, error: PtybridgeError) -> None:
-        if self._operation.effect is not Effect.READS:
-            raise ConnectionLost(
-                f"the daemon went away during {self._operation.name}: it is not known whether it was done",
-                hint="look before you repeat it",
-            ) from error
-        if getattr(self.params, "offset", 0) is None:
-            raise ConnectionLost(
-                f"the daemon went away during {self._operation.name}: the position may have moved on",
-                hint="give an offset to read again",
-            ) from error
-
-    def _shorten(self) -> None:
-        if self._deadline is not None:
-            left = max(0, int((self._deadline - time.monotonic()) * 1000))
-            self.params = msgspec.structs.replace(self.params, timeout_ms=left)

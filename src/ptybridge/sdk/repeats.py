@@ -1,0 +1,48 @@
+"""What a lost connection means for a call: the one rule of the SDK's clients and of the commands."""
+
+import time
+from typing import Any, TypeVar
+
+import msgspec
+
+from ptybridge.api.operation import Effect, Operation, Params
+from ptybridge.errors import ConnectionLost, PtybridgeError
+
+P = TypeVar("P", bound=Params)
+
+
+class TimeLeft:
+    """The time a call's parameters give it, counted over all attempts."""
+
+    def __init__(self, params: Params) -> None:
+        timeout_ms = getattr(params, "timeout_ms", None)
+        self._deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+
+    def remaining(self, params: P) -> P:
+        """Return `params` with what is left of the time."""
+        if self._deadline is None:
+            return params
+        left = max(0, int((self._deadline - time.monotonic()) * 1000))
+        return msgspec.structs.replace(params, timeout_ms=left)
+
+
+def require_repeatable(
+    operation: Operation[Any, Any], params: Params, error: PtybridgeError, *, knows_positions: bool = False
+) -> None:
+    """Raise what a lost connection means for a call that must not be made again.
+
+    That is what changes something, and what reads from a position that the daemon keeps and may have moved. Whoever
+    `knows_positions` of reads without a name gives them when it asks again.
+    """
+    if operation.effect is not Effect.READS:
+        raise ConnectionLost(
+            f"the daemon went away during {operation.name}: it is not known whether it was done",
+            hint="look before you repeat it",
+        ) from error
+    name = getattr(params, "client_id", None)
+    if getattr(params, "offset", 0) is None and not (knows_positions and name is None):
+        whose = f" of {name!r}" if name is not None else ""
+        raise ConnectionLost(
+            f"the daemon went away during {operation.name}: the position{whose} may have moved on",
+            hint="give an offset to read again",
+        ) from error
