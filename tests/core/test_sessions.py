@@ -187,8 +187,9 @@ async def test_silence_is_told_once(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("printed", [2000, 1], ids=["much", "little, after a while"])
 async def test_what_closed_sessions_leave_is_freed_though_nothing_else_happens(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, printed: int
 ) -> None:
     monkeypatch.setattr(housekeeping, "LEFT_BYTES", 1000)
     world = FakeWorld()
@@ -197,7 +198,7 @@ async def test_what_closed_sessions_leave_is_freed_though_nothing_else_happens(
         async with trio.open_nursery() as nursery:
             await nursery.start(world.sessions.run)
             session, child = await world.create()
-            child.print(b"x" * 2000)
+            child.print(b"x" * printed)
             await trio.sleep(1)
             gone = weakref.ref(session)
             await world.sessions.close(session, 0.1)

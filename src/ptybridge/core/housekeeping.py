@@ -24,10 +24,11 @@ IDLE_EVENT_SECONDS = 5.0
 QUIET_SECONDS = 1.0
 # What closed sessions have printed stays in memory, and its mapping holds a descriptor, until the garbage collector
 # finds the session. It comes with allocations, so an idle daemon would keep them for long; it is called when this much
-# is worth its some milliseconds, and no more often than this.
+# is worth its some milliseconds, and no more often than this; and of less once no session has been closed for a while.
 LEFT_BYTES = 1 << 20
 LEFT_SESSIONS = 64
 COLLECT_SECONDS = 5.0
+LEFT_SECONDS = 10.0
 
 
 def waits_for_input(session: Session) -> bool:
@@ -53,7 +54,7 @@ class Housekeeping:
         self._idle_told: dict[str, float] = {}
         self._checked: dict[str, tuple[float, float]] = {}
         self._left_bytes = self._left_sessions = 0
-        self._collected_at = float("-inf")
+        self._collected_at = self._left_at = float("-inf")
 
     def forget(self, session: Session) -> None:
         """Forget what was noticed of a session that is gone."""
@@ -61,6 +62,7 @@ class Housekeeping:
         self._checked.pop(session.session_id, None)
         self._left_bytes += session.log.end - session.log.start
         self._left_sessions += 1
+        self._left_at = trio.current_time()
 
     def tick(self, nursery: trio.Nursery) -> None:
         """Look after every session once; what takes time is started in the nursery."""
@@ -138,6 +140,7 @@ class Housekeeping:
 
     def _free_memory(self, now: float) -> None:
         worth_it = self._left_bytes >= LEFT_BYTES or self._left_sessions >= LEFT_SESSIONS
+        worth_it |= self._left_sessions > 0 and now - self._left_at >= LEFT_SECONDS
         if worth_it and now - self._collected_at >= COLLECT_SECONDS:
             self._left_bytes = self._left_sessions = 0
             self._collected_at = now
