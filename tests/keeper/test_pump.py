@@ -79,7 +79,7 @@ class World:
             try:
                 fuse = Fuse(moment)
                 pump, flow = Pump(*self.pump.fds), self.flow()
-                _arm(pump, flow, fuse, short=short)
+                arm(pump, flow, fuse, short=short)
                 act(pump, flow)
                 code = 0
             finally:
@@ -120,7 +120,7 @@ class World:
             os.close(self.segments_fd)
 
 
-def _arm(pump: Pump, flow: Flow, fuse: Fuse, *, short: bool) -> None:
+def arm(pump: Pump, flow: Flow, fuse: Fuse, *, short: bool) -> None:
     wrapped: Any = pump
     wrapped._journal = Words(pump._journal, fuse)
     ring: Any = flow.ring
@@ -137,6 +137,7 @@ def _arm(pump: Pump, flow: Flow, fuse: Fuse, *, short: bool) -> None:
     module.os.splice = fuse.wrap(os.splice)
     module.os.readv = fuse.wrap(readv_short if short else readv)
     module.fcntl.ioctl = fuse.wrap(fcntl.ioctl)
+    module.fcntl.lockf = fuse.wrap(fcntl.lockf)
 
 
 @pytest.fixture
@@ -200,7 +201,7 @@ def test_kill_at_every_point_of_a_step_is_exact(world: World, short: bool) -> No
         if through:
             break
         moment += 1
-    assert rounds > 12  # seven points and the stores between them
+    assert rounds > 12  # seven points, the lock, and the stores between them
 
 
 def test_kill_inside_recovery_after_a_kill_at_every_point_is_exact(world: World) -> None:
@@ -264,6 +265,58 @@ def test_recovery_of_a_session_nobody_has_leaves_the_pipe_empty(terminal: World)
         terminal.pump.recover(lambda _number: None)
         assert _bytes_waiting(terminal.pump.fds[0]) == 0
         produce(terminal, random.Random(7))
+
+
+def test_only_one_process_steps_and_not_after_one_that_was_killed(terminal: World) -> None:
+    """The lock is the process's, whatever it shares with others; a step that was begun is for `recover` to finish."""
+    produce(terminal, random.Random(9))
+    flow = terminal.flow()
+    begun, begun_in = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        wrapped: Any = terminal.pump
+        wrapped._fill = lambda *_: (os.write(begun_in, b"!"), signal.pause())  # type: ignore[func-returns-value]
+        try:
+            terminal.pump.step(terminal.flow())
+        finally:
+            os._exit(1)
+    os.read(begun, 1)
+    assert terminal.pump.step(flow) == (0, State.BUSY)
+    assert not terminal.pump.recover(lambda _number: pytest.fail("looked for the session of a step under way"))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert terminal.pump.step(flow) == (0, State.BUSY)
+    assert terminal.pump.recover(lambda number: flow if number == flow.number else None)
+    assert terminal.pump.step(flow).size > 0
+    terminal.finish()
+    terminal.check()
+    os.close(begun)
+    os.close(begun_in)
+
+
+def test_a_daemon_steps_only_while_its_epoch_is_allowed(terminal: World) -> None:
+    produce(terminal, random.Random(10))
+    flow = terminal.flow()
+    theirs = Pump(*map(os.dup, terminal.pump.fds))
+    theirs.epoch = 3
+    for epoch in (0, 2, 4):
+        terminal.pump.allow(epoch)
+        assert theirs.step(flow) == (0, State.BUSY)
+    assert terminal.ring.end == 0
+    terminal.pump.allow(3)
+    assert theirs.step(flow).size > 0
+    terminal.write(b"and the keeper may always")
+    terminal.finish()
+    terminal.check()
+    theirs.close()
+
+
+def test_a_step_takes_as_many_pages_as_it_may(pipes: World) -> None:
+    flow = pipes.flow()
+    pipes.write(os.urandom(20_000))
+    assert pipes.pump.step(flow, 0, 2) == (8192, State.MORE)
+    pipes.finish()
+    pipes.check()
 
 
 def test_step_tells_empty_from_ended(world: World) -> None:

@@ -210,6 +210,7 @@ async def test_a_wake_up_of_the_keeper_before_does_not_reach_for_its_closed_desc
         async with trio.open_nursery() as nursery:
             listener, _ = await link.connect()
             listener.close()
+            link._lends = False  # as with a keeper that pumps itself
             await nursery.start(link.run)
             child, log = await KeptBackend(link).spawn("pty", spec)
             assert isinstance(child, KeptChild)

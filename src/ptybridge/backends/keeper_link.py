@@ -62,6 +62,7 @@ class Kept(Protocol):
     def found(self, info: SessionInfo) -> None: ...
     def orphan(self, pump: Pump) -> None: ...
     async def release(self) -> tuple[SessionInfo, dict[str, int]]: ...
+    def renew(self) -> None: ...
     def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None: ...
 
 
@@ -78,6 +79,7 @@ class KeeperLink:
         # Its sockets came from the service manager, to whom they belong.
         self.activated = False
         self.pump: Pump | None = None
+        self._lends = False
         # Called with the clients' listener of a new keeper, which has bound the path anew.
         self.on_listener: Callable[[socket.socket], None] = lambda listener: listener.close()
         self._directory = directory
@@ -106,7 +108,8 @@ class KeeperLink:
         self.pump = Pump(*scratch)
         self.keeper_pid, self.exact = int(body["pid"]), bool(body["exact"])
         self.keeper_version = str(body["keeper_version"])
-        self._epoch = int(body["epoch"])
+        self._epoch = self.pump.epoch = int(body["epoch"])
+        self._lends = bool(body.get("lends", False))
         self.activated = bool(body.get("activated", False))
         channel.socket.setblocking(False)
         self._channel = channel
@@ -140,6 +143,11 @@ class KeeperLink:
                     "version of ptybridge that it is of",
                 ) from exc
             await trio.sleep(POLL_SECONDS)
+
+    @property
+    def lent_pump(self) -> Pump | None:
+        """The keeper's pump, if we may use it: for outputs the keeper leaves to us."""
+        return self.pump if self._lends and self.pump is not None and self.pump.exact else None
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -304,7 +312,9 @@ class KeeperLink:
         log.error("the keeper (pid %d) is dead; its children live on and get a new one", self.keeper_pid)
         pump, self.pump = self.pump, None
         assert pump is not None
-        pump.recover(self._find_flow)
+        # A daemon before us may be in its last step.
+        while not pump.recover(self._find_flow):  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
         self._orphan_pumps.append(pump)
         for sid, child in self.children.items():
             if sid not in self._orphans:
@@ -408,6 +418,8 @@ class KeeperLink:
             raise Unavailable(f"the keeper stays as it is: {exc}", hint=f"see {self._log_file}") from exc
         self.keeper_version = str(answer.body.get("keeper_version", self.keeper_version))
         answer.close()
+        for child in self.children.values():
+            child.renew()
 
     def stop_keeper(self) -> None:
         """End the keeper, which must have no session left. Its pid cannot have been recycled: we are connected."""

@@ -1,11 +1,9 @@
-"""Children owned by the keeper: the daemon follows their rings, feeds their input and watches for their exit.
+"""Children owned by the keeper: the daemon moves their output and input and watches for their exit.
 
-How it works: the keeper moves output into a ring both processes map and counts an eventfd up; `pump` here only wakes
-the transcript's readers. Input goes straight to the terminal, whose descriptor the daemon has a copy of. Cancelling
-detaches and touches nothing. While the keeper is dead (`orphan`) `pump` really pumps, with the same step function.
+How it works: output goes into a ring that both processes map; who moves it there is `kept_output`'s business. Input
+goes straight to the terminal, whose descriptor the daemon has a copy of. Cancelling detaches and touches nothing.
 """
 
-import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +15,8 @@ import trio
 from ptybridge.backends import terminal
 from ptybridge.backends.base import ProcessBacked
 from ptybridge.backends.keeper_link import KeeperLink
+from ptybridge.backends.kept_output import KeptOutput
+from ptybridge.backends.pace import Pace
 from ptybridge.backends.pipes import BYTES_PER_RUN
 from ptybridge.backends.process import ChildProcess
 from ptybridge.backends.spawn import spawn_failed
@@ -24,17 +24,15 @@ from ptybridge.backends.stream import close_fd, write_nowait, write_some
 from ptybridge.core.child import Child, ChildSpec, LineMode
 from ptybridge.core.lineedit import LineKeys
 from ptybridge.core.signals import signal_name, signal_number
-from ptybridge.core.transcript import INLINE_BYTES, Transcript
+from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, SpawnFailed, Unavailable
 from ptybridge.keeper.protocol import CutOffError, KeeperError, Message, SessionInfo
-from ptybridge.keeper.pump import Flow, Pump, State
+from ptybridge.keeper.pump import Flow, Pump
 from ptybridge.keeper.ring import Ring, Segments
 from ptybridge.model import Backend, ExitStatus, WindowSize
 
 log = logging.getLogger(__name__)
 
-# How often to look, in the keeper's place, whether a program has opened its terminal again.
-REOPEN_SECONDS = 0.1
 # A keeper answers within milliseconds, or is lost; unless it is stopped.
 SPAWN_SECONDS = 10.0
 Notes = dict[int, dict[str, Any]]
@@ -113,7 +111,7 @@ class KeptNotebook:
 class KeptChild(ProcessBacked):
     """Implements `core.child.Child` and the link's `Kept`. Owns its copies of the descriptors."""
 
-    def __init__(self, link: KeeperLink, info: SessionInfo, fds: dict[str, int]) -> None:
+    def __init__(self, link: KeeperLink, info: SessionInfo, fds: dict[str, int], pace: Pace) -> None:
         self._process: KeptProcess
         super().__init__(KeptProcess(info.pid, fds["process"]))
         self.backend: Backend = "pty" if info.kind == "pty" else "pipes"
@@ -124,12 +122,8 @@ class KeptChild(ProcessBacked):
         self.notebook = KeptNotebook(link, info.sid)
         self._link = link
         self._fds = fds
-        self._seen = 0
-        self._orphan_pump: Pump | None = None
-        self._mode = trio.CancelScope()
-        self._changed = trio.Event()
-        self._pumping = trio.Lock()
         self.flow.reopens = info.kind == "pty" and not info.exited
+        self._output = KeptOutput(link, self.flow, self._process, fds["wake"], pace)
         if info.exited:
             self._process.note_exit(info.status)
         link.children[self.sid] = self
@@ -141,80 +135,8 @@ class KeptChild(ProcessBacked):
     # -- output ---------------------------------------------------------------------------------------------
 
     async def pump(self, log: Transcript) -> None:
-        """Follow the ring until its end, or pump while there is no keeper."""
-        self._seen = log.end
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_floor, log)
-            while not (self.ring.eof and self._seen >= self.ring.end):
-                with trio.CancelScope() as self._mode:
-                    if self._orphan_pump is not None:
-                        async with self._pumping:
-                            # A new keeper may be there since we began to wait for our turn.
-                            if (pump := self._orphan_pump) is not None:
-                                await self._pump_orphan(log, pump)
-                    else:
-                        await self._follow(log)
-            nursery.cancel_scope.cancel()
-
-    async def _follow(self, log: Transcript) -> None:
-        wake = self._fds["wake"]
-        while True:
-            ended = self.ring.eof  # before `end`, which then is final
-            self._tell(log)
-            if ended:
-                return
-            await trio.lowlevel.wait_readable(wake)
-            if self._fds.get("wake") != wake:
-                return  # woken by the keeper before; the new one's is another, and this number may be in use again
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(wake)
-
-    def _tell(self, log: Transcript) -> None:
-        end = self.ring.end
-        size = end - self._seen
-        if size <= 0:
-            return
-        before, self._seen = self._seen, end
-        # The keeper has a ring's length of freedom past the floor; so it need not follow each keystroke.
-        if end - self.ring.floor > self.ring.capacity // 4 or self.ring.stalled:
-            self._move_floor(log)
-        log.grew(before, self.ring.read(before, size)[1] if size <= INLINE_BYTES else None)
-
-    async def _keep_floor(self, log: Transcript) -> None:
-        while True:
-            self._move_floor(log)
-            await log.wait_room()
-
-    def _move_floor(self, log: Transcript) -> None:
-        if self._link.superseded.is_set():
-            return  # the ring is another daemon's by now
-        floor = log.floor()
-        self.ring.floor = self.ring.end if floor is None else floor
-        if self.ring.stalled:
-            self.ring.stalled = False
-            if self._orphan_pump is None and not self._link.post("room", sid=self.sid):
-                self.ring.stalled = True  # for whoever is the keeper's daemon
-
-    async def _pump_orphan(self, log: Transcript, pump: Pump) -> None:
-        async with trio.open_nursery() as nursery:
-            for stream in range(len(self.flow.outputs)):
-                if self.flow.open[stream]:
-                    nursery.start_soon(self._pump_output, log, pump, stream)
-
-    async def _pump_output(self, log: Transcript, pump: Pump, stream: int) -> None:
-        while True:
-            progress = pump.step(self.flow, stream)
-            self._tell(log)
-            if progress.state is State.ENDED:
-                return
-            if progress.state is State.HUNG_UP:
-                await trio.sleep(REOPEN_SECONDS)
-            elif progress.state is State.EMPTY:
-                await trio.lowlevel.wait_readable(self.flow.outputs[stream])
-            elif progress.state is State.FULL:
-                await log.wait_room()
-            else:
-                await trio.lowlevel.checkpoint()
+        """Bring the output into `log` until its end."""
+        await self._output.run(log)
 
     # -- the link's side ------------------------------------------------------------------------------------
 
@@ -225,16 +147,19 @@ class KeptChild(ProcessBacked):
 
     def orphan(self, pump: Pump) -> None:
         """There is no keeper: pump with its scratch pipe and journal."""
-        self._orphan_pump = pump
+        self._output.orphan_pump = pump
         self.flow.open = [not self.ring.eof] * len(self.flow.outputs)
-        self._mode.cancel()
+        self._output.change()
+
+    def renew(self) -> None:
+        """The keeper has another program, which knows nothing of what we do for it."""
+        self._output.change()
 
     async def release(self) -> tuple[SessionInfo, dict[str, int]]:
         """Stop pumping and describe the session for a new keeper; our copies of the descriptors stay ours."""
-        self._orphan_pump = None
-        self._mode.cancel()
-        async with self._pumping:
-            pass
+        self._output.orphan_pump = None
+        self._output.change()
+        await self._output.settle()
         status = self._process.status
         number = None
         if status is not None:
@@ -255,10 +180,11 @@ class KeptChild(ProcessBacked):
     def found(self, info: SessionInfo) -> None:
         """The keeper, which we had lost, has been found alive, with this news; it has pumped on."""
         if info.exited:
-            self._process.note_exit(info.status)
+            self.exited(info.status)
         if self.ring.stalled:
             self.ring.stalled = False
             self._link.post("room", sid=self.sid)
+        self._output.change()
         self.notebook.on_lost()
 
     def reattach(self, info: SessionInfo, fds: dict[str, int]) -> None:
@@ -266,20 +192,23 @@ class KeptChild(ProcessBacked):
         old, self._fds["wake"] = self._fds["wake"], fds.pop("wake")
         for fd in fds.values():
             os.close(fd)
-        self._mode.cancel()
+        self._output.wake = self._fds["wake"]
+        self._output.change()
         close_fd(old)
         self.notebook.on_lost()
         if info.exited:
-            self._process.note_exit(info.status)
+            self.exited(info.status)
 
     # -- input and control ----------------------------------------------------------------------------------
 
     async def send_some(self, data: memoryview) -> int:
         """Write what fits, waiting for room."""
+        self._output.note_input()
         return await write_some(self._input_fd(), data)
 
     def send_nowait(self, data: bytes) -> int:
         """Write what fits right now."""
+        self._output.note_input()
         return write_nowait(self._input_fd(), data)
 
     def _input_fd(self) -> int:
@@ -318,6 +247,7 @@ class KeptChild(ProcessBacked):
         """Release our copies; the keeper's keep the terminal alive. Idempotent."""
         self._link.children.pop(self.sid, None)
         process = self._fds.pop("process", -1)
+        self._output.wake = -1
         fds, self._fds = self._fds, {}
         for fd in fds.values():
             close_fd(fd)
@@ -335,6 +265,7 @@ class KeptBackend:
 
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
+        self._pace = Pace()
 
     def spawners(self) -> dict[str, Callable[[ChildSpec], Awaitable[tuple[Child, Transcript]]]]:
         """Return backend names with what spawns a child and its transcript."""
@@ -416,5 +347,5 @@ class KeptBackend:
 
     def _child(self, answer: Message) -> tuple[KeptChild, Transcript]:
         fds = dict(zip(answer.body["names"], answer.fds, strict=True))
-        child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds)
+        child = KeptChild(self._link, SessionInfo.from_body(answer.body["info"]), fds, self._pace)
         return child, Transcript(child.ring, child.segments)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from ptybridge.keeper.protocol import Channel, KeeperError, close_all, encode
-from ptybridge.keeper.pump import Progress, Pump, State, end_output
+from ptybridge.keeper.pump import Flow, Progress, Pump, State, end_output
 from ptybridge.keeper.session import KeptSession
 
 # How long a full ring waits for a new daemon before sessions drain: children must not hang for ever without one.
@@ -27,6 +27,8 @@ _FURTHER_LOOKS_SECONDS = 1.0
 # A daemon that has so many messages waiting does not read any more.
 _MAX_PENDING = 20_000
 _DRAIN_STEPS = 64
+# A daemon's step takes microseconds; unless it was stopped in the middle of it.
+_BUSY_SECONDS = 0.01
 # How soon and how rarely to look whether a program has opened its terminal again.
 _REOPEN_SECONDS = 0.05
 _REOPEN_MOST_SECONDS = 1.0
@@ -64,6 +66,7 @@ class Keeper:
         self._second_look: dict[int, float] = {}
         self._reopening: dict[int, tuple[float, float]] = {}
         self._drain_at: float | None = None
+        self._settle_at: float | None = None
         self._spare = os.dup(lock_fd)
         control.setblocking(False)
         self.watch(control.fileno(), self._accept)
@@ -117,9 +120,49 @@ class Keeper:
     def resume(self, session: KeptSession) -> None:
         """Pump (again): the session is new, its floor has moved, or its policy has changed."""
         session.flow.pauses = session.overflow == "pause" and self._drain_at != 0.0
+        if session.lent_to is not None:
+            return
         for stream, fd in enumerate(session.flow.outputs):
             if session.flow.open[stream] and fd not in self._callbacks:
                 self.watch(fd, self._pumper(session, stream))
+
+    def lend(self, session: KeptSession, peer: Peer) -> None:
+        """Leave the output to this daemon as long as it is connected. Raises KeeperError while that cannot be yet."""
+        if not self.settle():
+            raise KeeperError("busy", "another daemon has not finished its last step")
+        for fd in session.flow.outputs:
+            self.unwatch(fd)
+        self._second_look.pop(session.sid, None)
+        self._reopening.pop(session.sid, None)
+        session.ring.stalled = False
+        session.lent_to = peer
+
+    def take_back(self, session: KeptSession) -> None:
+        """Pump a session's output ourselves again."""
+        session.lent_to = None
+        self.resume(session)
+
+    def allow_daemon(self) -> None:
+        """Let the active daemon step if it is connected, and nobody else."""
+        self.pump.allow(self.epoch if any(peer.epoch == self.epoch for peer in self.peers.values()) else 0)
+
+    def settle(self) -> bool:
+        """Finish the step in which a daemon was killed, if there is one; False while it is still in one.
+
+        The kernel closes a dying daemon's connection before it is quite dead; then we look again in a moment.
+        """
+        found: list[KeptSession] = []
+
+        def find(number: int) -> Flow | None:
+            if session := self.sessions.get(number):
+                found.append(session)
+            return session.flow if session else None
+
+        settled = self.pump.recover(find)
+        self._settle_at = None if settled else time.monotonic() + _BUSY_SECONDS
+        for session in found:
+            session.wake()
+        return settled
 
     def _pumper(self, session: KeptSession, stream: int) -> Callable[[int], None]:
         def pump(_mask: int) -> None:
@@ -134,10 +177,13 @@ class Keeper:
         except OSError as error:
             log(f"session {session.sid}: output {stream} is unreadable: {error}")
             progress = end_output(flow, stream)
-        if progress.state is State.FULL:
+        if progress.state in (State.FULL, State.BUSY):
             for fd in flow.outputs:
                 self.unwatch(fd)
-            self._second_look[session.sid] = time.monotonic() + _SECOND_LOOK_SECONDS
+            delay = _SECOND_LOOK_SECONDS if progress.state is State.FULL else _BUSY_SECONDS
+            self._second_look[session.sid] = time.monotonic() + delay
+            if progress.state is State.BUSY:
+                self.settle()
         elif progress.state is State.HUNG_UP:
             # Watched, it would be reported again and again; so look now and then, ever more rarely.
             self.unwatch(flow.outputs[stream])
@@ -186,6 +232,7 @@ class Keeper:
     def daemon_came(self) -> None:
         """An active daemon is there: floors count again."""
         self._drain_at = None
+        self.allow_daemon()
         self._resume_all()
 
     def daemon_left(self) -> None:
@@ -199,12 +246,13 @@ class Keeper:
 
     def _timeout(self) -> float:
         moments = [*self._second_look.values(), *(moment for moment, _ in self._reopening.values())]
-        if self._drain_at:
-            moments.append(self._drain_at)
+        moments += [moment for moment in (self._drain_at, self._settle_at) if moment]
         return max(0.0, min(moments) - time.monotonic()) if moments else -1
 
     def _look_at_clock(self) -> None:
-        now = time.monotonic() if self._second_look or self._reopening or self._drain_at else 0.0
+        if not (self._second_look or self._reopening or self._drain_at or self._settle_at):
+            return
+        now = time.monotonic()
         for sid in [sid for sid, (moment, _) in self._reopening.items() if moment <= now]:
             # Kept with its delay, which grows if there is still nobody: the next step tells.
             self._reopening[sid] = now + _REOPEN_MOST_SECONDS, self._reopening[sid][1]
@@ -212,7 +260,7 @@ class Keeper:
         for sid in [sid for sid, moment in self._second_look.items() if moment <= now]:
             del self._second_look[sid]
             session = self.sessions[sid]
-            if session.ring.floor + session.ring.capacity > session.ring.end:
+            if not session.flow.pauses or session.ring.floor + session.ring.capacity > session.ring.end:
                 self.resume(session)
             else:
                 # Two daemons may have been at it, one of them leaving, and the word that there is room been lost.
@@ -221,6 +269,8 @@ class Keeper:
         if self._drain_at and self._drain_at <= now:
             self._drain_at = 0.0
             self._resume_all()
+        if self._settle_at and self._settle_at <= now:
+            self.settle()
 
     # -- daemons --------------------------------------------------------------------------------------------
 
@@ -264,6 +314,11 @@ class Keeper:
         peer.channel.close()
         if peer.epoch:
             self.daemon_left()
+            self.allow_daemon()
+            self.settle()
+            for session in self.sessions.values():
+                if session.lent_to is peer:
+                    self.take_back(session)
 
     def tell(self, event: Mapping[str, object]) -> None:
         """Send an event to everybody."""

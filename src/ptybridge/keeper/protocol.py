@@ -6,13 +6,14 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
 
     op           parameters                               answer [descriptors]
     hello        proto: [min, max], epoch: null | n | 0,  proto, keeper_version, exact, epoch, pid, generation,
-                 above                                    activated, sessions: [info]
+                 above                                    activated, lends, sessions: [info]
                                                           [listener, pipe r, pipe w, journal]
     spawn        kind, argv, cwd, env, rows, cols, echo,  info, names [one for each name]
                  capacity, records, overflow
     attach       sid                                      info, names [one for each name]
     adopt        info, names [one for each name], notes   info (notes: {key: data})
     room         sid                                      (`floor` has moved and `stalled` was set)
+    pump         sid, on                                  - (hello's `lends`; the daemon moves the output, see below)
     policy       sid, overflow                            info
     kill         sid, signal                              -
     close_input  sid                                      - (pipes; close your own copy of stdin, too)
@@ -28,6 +29,9 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
 the sender active with a new, higher epoch; the one before is sent `superseded` and dropped. A daemon that reconnects
 names its own epoch and is refused when there has been a higher one. Epoch 0 only looks.
 `above` is the highest number of the sessions a daemon still holds for a dead keeper: new ones get higher numbers.
+*pump*: from the answer on the keeper leaves the session's outputs to the daemon, until the daemon says `on: false`,
+its connection ends or another one takes over, or the keeper's program is replaced: then the keeper pumps again, and
+the daemon asks again. The daemon steps under the journal's rules, see `pump`. An error of kind busy passes.
 *info* is `SessionInfo`. `names` say what each descriptor is: "pty", or "stdin", "stdout", "stderr"; "ring"; for pipes
 "segments"; "wake", an eventfd that counts up as the ring grows or ends, made anew for each `attach` and given up by
 the former reader; "process", a pidfd. `status` is the exit code, or minus the signal's number, or null: unknown.
@@ -55,7 +59,7 @@ CUT_OFF: Final = "cut_off"
 
 
 class KeeperError(Exception):
-    """A request failed. `kind`: os, invalid, not_found, conflict, inactive, stale, protocol, upgrade."""
+    """A request failed. `kind`: os, invalid, not_found, conflict, inactive, stale, busy, protocol, upgrade."""
 
     def __init__(self, kind: str, text: str, code: int | None = None) -> None:
         self.kind, self.text, self.errno = kind, text, code

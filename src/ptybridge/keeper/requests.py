@@ -53,6 +53,7 @@ class Requests:
             "attach": self._attach,
             "adopt": self._adopt,
             "room": self._room,
+            "pump": self._pump,
             "policy": self._policy,
             "kill": self._kill,
             "close_input": self._close_input,
@@ -112,6 +113,7 @@ class Requests:
             "keeper_version": __version__,
             "exact": keeper.pump.exact,
             "activated": keeper.activated,
+            "lends": keeper.pump.exact,
             "epoch": peer.epoch,
             "pid": os.getpid(),
             "generation": keeper.generation,
@@ -196,6 +198,14 @@ class Requests:
 
     def _room(self, _peer: Peer, message: Message) -> Answer:
         self._keeper.resume(self._session(message))
+        return Answer({}, [])
+
+    def _pump(self, peer: Peer, message: Message) -> Answer:
+        session = self._session(message)
+        if message.body.get("on", True):
+            self._keeper.lend(session, peer)
+        elif session.lent_to is peer:
+            self._keeper.take_back(session)
         return Answer({}, [])
 
     def _policy(self, _peer: Peer, message: Message) -> Answer:

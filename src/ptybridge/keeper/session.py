@@ -44,6 +44,8 @@ class KeptSession:
         self.segments = Segments.from_fd(fds["segments"]) if "segments" in fds else None
         self.flow = Flow(self.sid, [fds[name] for name in _OUTPUTS[info.kind]], self.ring, self.segments)
         self.flow.reopens = info.kind == "pty" and not info.exited
+        # Who moves the output instead of the keeper: one of its peers.
+        self.lent_to: object = None
 
     @property
     def names(self) -> list[str]:

@@ -109,6 +109,7 @@ def restore(state: Mapping[str, Any]) -> Keeper:
         peer = Peer(Channel(socket.socket(fileno=entry["fd"])), entry["epoch"])
         peer.pending.extend((text.encode(), fds) for text, fds in entry["pending"])
         keeper.add_peer(peer)
+    keeper.allow_daemon()
     for pidfd in state["unreaped"]:
         keeper.reap_later(pidfd)
     if state["answer"] is not None:
@@ -169,8 +170,11 @@ def _become(keeper: Keeper, argv: list[str], answer: list[object]) -> None:
     try:
         for fd in kept:
             os.set_inheritable(fd, True)
+        # The new image pumps until daemons ask again; it may be one that does not know that they can pump.
+        keeper.pump.allow(0)
         os.execvp(argv[0], [*argv, "--state", str(state)])
     finally:
+        keeper.allow_daemon()
         for fd in kept:
             os.set_inheritable(fd, False)
         os.close(state)
