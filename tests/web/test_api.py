@@ -4,6 +4,7 @@ import gzip
 import re
 from typing import Any
 
+import brotli
 import msgspec
 import pytest
 from tests.contract.local_endpoint import LocalClient
@@ -31,6 +32,17 @@ async def cat(http: Http, **params: Any) -> str:
 
 
 class TestRoutes:
+    async def test_a_path_says_which_methods_it_takes(self, http: Http) -> None:
+        for method, path, allowed in (
+            ("PUT", "/v1/sessions", "DELETE, GET, HEAD, POST"),
+            # By its name, not as the session that could be called so.
+            ("DELETE", "/v1/sessions/recover", "POST"),
+            ("GET", "/v1/call/session.list", "POST"),
+        ):
+            answer = await http.request(method, path)
+            assert (answer.status, answer.headers["allow"]) == (405, allowed)
+            assert answer.json()["error"]["code"] == "method_not_allowed"
+
     def test_every_operation_has_one_of_its_own(self) -> None:
         routes = [one.http for one in contract() if one.http is not None]
         assert {one.name for one in contract() if one.http is None} == NOT_OVER_HTTP
@@ -150,9 +162,13 @@ class TestAnswers:
 
     async def test_large_answers_are_compressed_for_who_wants_that(self, http: Http) -> None:
         plain = await http.get("/v1/openrpc.json")
-        packed = await http.get("/v1/openrpc.json", [("accept-encoding", "br, gzip;q=0.5")])
+        packed = await http.get("/v1/openrpc.json", [("accept-encoding", "br;q=0.5, gzip")])
         assert packed.headers["content-encoding"] == "gzip"
         assert gzip.decompress(packed.body) == plain.body
+        smaller = await http.get("/v1/openrpc.json", [("accept-encoding", "gzip, br")])
+        assert smaller.headers["content-encoding"] == "br"
+        assert smaller.headers["vary"] == "accept-encoding"
+        assert brotli.decompress(smaller.body) == plain.body
         assert len(packed.body) < len(plain.body) / 4
         refused = await http.get("/v1/openrpc.json", [("accept-encoding", "gzip;q=0")])
         assert "content-encoding" not in refused.headers

@@ -1,4 +1,7 @@
-"""The contract as an OpenAPI 3.1 document (spec.openapis.org): every route, made from the declarations."""
+"""The contract as an OpenAPI 3.1 document (spec.openapis.org): every route, made from the declarations.
+
+What is no operation (logging in, metrics, MCP …) is described by hand in `openapi_routes.py`.
+"""
 
 import re
 from typing import Any, Final
@@ -6,38 +9,28 @@ from typing import Any, Final
 import msgspec
 
 from ptybridge import __version__
+from ptybridge.api import openapi_routes, openapi_streams
 from ptybridge.api.describe import REFERENCE, schemas_of
-from ptybridge.api.operation import Effect
+from ptybridge.api.openapi_routes import COMMON, RESPONSE, failure
+from ptybridge.api.operation import Params
 from ptybridge.api.registry import AnyOperation, Registry
 
 _OPAQUE: Final = {"type": "string", "contentMediaType": "application/octet-stream"}
-_ERROR: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "hint", "retryable", "data"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "hint": {"type": ["string", "null"]},
-                "retryable": {"type": "boolean"},
-                "data": {"type": "object"},
-            },
-        }
-    },
-}
+_CHANNELS: Final = ("file.upload", "file.download")
+# The default port's, without TLS; who serves the document knows better.
+COOKIE: Final = "ptybridge-7373"
 
 
-def openapi(registry: Registry) -> dict[str, Any]:
-    """Describe the operations as they are over HTTP."""
+def openapi(registry: Registry, *, cookie: str = COOKIE, base: str = "/") -> dict[str, Any]:
+    """Describe the operations as they are over HTTP. `cookie`: the name of the login's; `base`: before all paths."""
     components = schemas_of(list(registry))
     paths: dict[str, dict[str, Any]] = {}
     for operation in registry:
         if operation.http is not None:
             method, _, path = operation.http.partition(" ")
-            paths.setdefault(path, {})[method.lower()] = _described(operation, path, components)
+            paths.setdefault(path, {})[method.lower()] = _described(operation, method, path, components)
+    for path, methods in openapi_routes.paths([one.name for one in registry if one.kind != "channel"]).items():
+        paths.setdefault(path, {}).update(methods)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -45,28 +38,26 @@ def openapi(registry: Registry) -> dict[str, Any]:
             "version": __version__,
             "description": (
                 "Sessions over HTTP. Every operation can also be called as `POST /v1/call/NAME`. Streams are "
-                "server-sent events; terminals are WebSockets (docs/protocol.md)."
+                "server-sent events; terminals are WebSockets (`/docs/websocket`)."
             ),
         },
+        "servers": [{"url": base}],
         "security": [{"key": []}, {"cookie": []}],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Failure": _ERROR},
-            "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "ptybridge"},
-            },
+            "schemas": {**components, **openapi_routes.SCHEMAS},
+            "responses": COMMON,
+            "securitySchemes": openapi_routes.security(cookie),
         },
     }
 
 
-def _described(operation: AnyOperation, path: str, components: dict[str, Any]) -> dict[str, Any]:
+def _described(operation: AnyOperation, method: str, path: str, components: dict[str, Any]) -> dict[str, Any]:
     schema = components[operation.params.__name__]
     fields: dict[str, Any] = schema.get("properties", {})
     required = set(schema.get("required", []))
     in_path = re.findall(r"{(\w+)}", path)
-    content = operation.name in {"file.upload", "file.download"}
-    in_query = operation.effect is Effect.READS or content or operation.kind == "channel"
+    in_query = method == "GET" or operation.name in _CHANNELS
     result: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -82,53 +73,59 @@ def _described(operation: AnyOperation, path: str, components: dict[str, Any]) -
             for name, field in fields.items()
             if name in in_path or in_query
         ],
-        "responses": {"200": _answer(operation), "default": _failure("What went wrong; the status says what kind.")},
+        "responses": {**_answers(operation), **_failures(operation)},
         "x-scope": operation.scope,
         "x-since": operation.since,
     }
+    if operation.name in openapi_streams.RESUMED:
+        result["parameters"].append(openapi_streams.LAST_EVENT_ID)
     if operation.name == "session.attach":
-        result["responses"] = {"101": {"description": "A WebSocket of binary frames (docs/protocol.md)."}}
-    for status, codes in sorted(_statuses(operation).items()):
-        result["responses"][str(status)] = _failure(", ".join(codes))
+        result["externalDocs"] = {"description": "The WebSocket's frames and close codes", "url": "docs/websocket"}
     if operation.name == "file.upload":
         result["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": _OPAQUE}}}
     elif not in_query:
-        body = {name: field for name, field in fields.items() if name not in in_path}
-        needed = [name for name in body if name in required]
-        inner: dict[str, Any] = {"type": "object", "properties": body, "additionalProperties": False}
-        if needed:
-            inner["required"] = needed
-        result["requestBody"] = {"required": bool(needed), "content": {"application/json": {"schema": inner}}}
+        result |= _body(operation.params, fields, required, in_path)
     return result
 
 
-def _statuses(operation: AnyOperation) -> dict[int, list[str]]:
+def _body(params: type[Params], fields: dict[str, Any], required: set[str], in_path: list[str]) -> dict[str, Any]:
+    body = {name: field for name, field in fields.items() if name not in in_path}
+    needed = [name for name in body if name in required]
+    inner: dict[str, Any] = {"type": "object", "properties": body, "additionalProperties": False}
+    if needed:
+        inner["required"] = needed
+    return {"requestBody": {"required": bool(needed), "content": {"application/json": {"schema": inner}}}}
+
+
+def _failures(operation: AnyOperation) -> dict[str, Any]:
+    """Return what may go wrong: with each operation, and with this one."""
     found: dict[int, list[str]] = {}
     for error in operation.errors:
         found.setdefault(error.http_status, []).append(f"`{error.code}`")
-    return found
+    own = {str(status): failure(", ".join(codes)) for status, codes in found.items()}
+    common = {status: {"$ref": RESPONSE.format(name=status)} for status in COMMON if status not in own}
+    return dict(sorted((own | common).items()))
 
 
-def _failure(text: str) -> dict[str, Any]:
-    return {
-        "description": text,
-        "content": {"application/json": {"schema": {"$ref": REFERENCE.format(name="Failure")}}},
-    }
-
-
-def _answer(operation: AnyOperation) -> dict[str, Any]:
+def _answers(operation: AnyOperation) -> dict[str, Any]:
     text = " ".join((operation.result.__doc__ or "").split())
+    if operation.name == "session.attach":
+        return {"101": {"description": "A WebSocket of the subprotocol `ptybridge.v1`. Without an upgrade: 400."}}
     if operation.kind == "stream":
-        events = [event.__name__ for event in (operation.result, *operation.events)]
-        schema: dict[str, Any] = {"type": "string", "description": f"events: {', '.join(events)}"}
-        return {"description": text, "content": {"text/event-stream": {"schema": schema}}}
+        return {"200": {"description": text, "content": openapi_streams.content(operation)}}
     if operation.name == "file.download":
-        return {"description": "The file.", "content": {"application/octet-stream": {"schema": _OPAQUE}}}
-    channel = operation.kind == "channel"
-    reference = {"type": "object"} if channel else {"$ref": REFERENCE.format(name=operation.result.__name__)}
-    return {"description": text, "content": {"application/json": {"schema": reference}}}
+        content = {"application/octet-stream": {"schema": _OPAQUE}}
+        return {
+            "200": {"description": "The file.", "content": content},
+            "206": {"description": "What is left of it after `Range: bytes=N-`.", "content": content},
+        }
+    reference = {
+        "$ref": REFERENCE.format(name="StoredFile" if operation.kind == "channel" else operation.result.__name__)
+    }
+    return {"200": {"description": text, "content": {"application/json": {"schema": reference}}}}
 
 
-def document(registry: Registry) -> bytes:
+def document(registry: Registry, *, cookie: str = COOKIE, base: str = "/") -> bytes:
     """Return the document as it is served and checked in."""
-    return msgspec.json.format(msgspec.json.encode(openapi(registry)), indent=2) + b"\n"
+    described = openapi(registry, cookie=cookie, base=base)
+    return msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"

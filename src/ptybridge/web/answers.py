@@ -44,3 +44,10 @@ async def answer(send: Send, status: int, body: bytes, content_type: bytes = JSO
 async def answer_error(send: Send, error: PtybridgeError) -> None:
     """Send an error as the whole response."""
     await answer(send, error.http_status, error_body(error), headers=error_headers(error))
+
+
+async def refuse_method(send: Send, allowed: Iterable[str]) -> None:
+    """Say which methods a path takes."""
+    methods = ", ".join(sorted(allowed))
+    body = error_json("method_not_allowed", f"this path takes {methods}")
+    await answer(send, 405, body, headers=[(b"allow", methods.encode())])

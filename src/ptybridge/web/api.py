@@ -6,7 +6,6 @@ done for it, and sending waits for the peer (Quart does none of these). What is 
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -19,7 +18,8 @@ from ptybridge.api.registry import AnyOperation
 from ptybridge.errors import InvalidParams, InvalidRequest, PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.web import parameters, sse
-from ptybridge.web.answers import answer, answer_error, error_json
+from ptybridge.web.answers import answer, answer_error, refuse_method
+from ptybridge.web.coding import packed
 from ptybridge.web.context import Asgi, Receive, Scope, Send, Web, caller_of
 from ptybridge.web.parameters import Disconnected
 from ptybridge.web.routes import Routes
@@ -30,10 +30,8 @@ Handler = Callable[[Caller, AnyOperation, dict[str, object], Scope, Receive, Sen
 
 # Without a body that may be sent later there is no reason to wait for long.
 BODY_SECONDS: Final = 30.0
-COMPRESSED_FROM: Final = 1400  # smaller ones fit into one packet anyway
 # What these nouns' operations answer may be somebody's way in.
-_SECRET: Final = frozenset({"secret", "key", "web"})
-THREAD_FROM: Final = 256 * 1024  # compressing so much would hold up everybody else
+_SECRET: Final = frozenset({"secret", "key", "web", "share"})
 
 
 class Api:
@@ -57,9 +55,7 @@ class Api:
                 return
             await self._serve(*found, scope, receive, send)
         except MethodNotAllowed as exc:
-            allowed = ", ".join(sorted(exc.valid_methods or ())).encode()
-            body = error_json("method_not_allowed", f"this path takes {allowed.decode()}")
-            await answer(send, 405, body, headers=[(b"allow", allowed)])
+            await refuse_method(send, exc.valid_methods or ())
         except PtybridgeError as exc:
             await answer_error(send, exc)
         except Disconnected:
@@ -118,9 +114,8 @@ class Api:
         result = self._web.endpoint.call_nowait(caller, operation.name, raw)
         if result is None:
             result = await self._web.endpoint.call(caller, operation.name, raw)
-        await answer_json(
-            scope, send, msgspec.json.encode(result), secret=operation.scope.startswith(("secret", "key"))
-        )
+        secret = operation.scope.partition(":")[0] in _SECRET
+        await answer_json(scope, send, msgspec.json.encode(result), secret=secret)
 
 
 def _merge(params: dict[str, object], more: dict[str, object]) -> None:
@@ -136,42 +131,23 @@ async def answer_json(scope: Scope, send: Send, body: bytes, *, secret: bool = F
     What is `secret` is neither stored nor compressed: a length tells something of a content.
     """
     headers = parameters.headers_of(scope)
-    extra: list[tuple[bytes, bytes]] = [(b"cache-control", b"no-store" if secret else b"private, no-cache")]
+    extra: list[tuple[bytes, bytes]] = [(b"cache-control", b"no-store")]
+    if not secret:
+        extra = [(b"cache-control", b"private, no-cache"), (b"vary", b"accept-encoding")]
     if scope["method"] in {"GET", "HEAD"} and not secret:
         # Weak: the same content, compressed or not.
         etag = b'W/"%s"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
-        extra += [(b"etag", etag), (b"vary", b"accept-encoding")]
+        extra.append((b"etag", etag))
         if etag.removeprefix(b"W/") in {tag.strip().removeprefix(b"W/") for tag in _if_none_match(headers)}:
             await send({"type": "http.response.start", "status": 304, "headers": extra})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-    if not secret and len(body) >= COMPRESSED_FROM and _takes_gzip(headers):
-        compressed = await _gzip(body)
-        if len(compressed) < len(body):
-            body = compressed
-            extra.append((b"content-encoding", b"gzip"))
+    if not secret:
+        body, coding = await packed(headers.get(b"accept-encoding", b""), body)
+        if coding is not None:
+            extra.append((b"content-encoding", coding))
     await answer(send, 200, body, headers=extra)
 
 
 def _if_none_match(headers: dict[bytes, bytes]) -> list[bytes]:
     return headers.get(b"if-none-match", b"").split(b",")
-
-
-def _takes_gzip(headers: dict[bytes, bytes]) -> bool:
-    for choice in headers.get(b"accept-encoding", b"").lower().split(b","):
-        name, _, quality = choice.partition(b";")
-        if name.strip() in (b"gzip", b"*"):
-            return quality.strip().replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
-    return False
-
-
-async def _gzip(body: bytes) -> bytes:
-    if len(body) < THREAD_FROM:
-        return _compress(body)
-    return await trio.to_thread.run_sync(_compress, body)
-
-
-def _compress(body: bytes) -> bytes:
-    # 16 + window bits: with gzip's header, see zlib's manual.
-    compressor = zlib.compressobj(level=4, wbits=16 + zlib.MAX_WBITS)
-    return compressor.compress(body) + compressor.flush()

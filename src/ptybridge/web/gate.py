@@ -8,10 +8,10 @@ when the page that asks is known to be ours (403); it is not one too many (429).
 
 from typing import Final
 
-from ptybridge.errors import Denied, InvalidRequest, Misdirected, PtybridgeError, Unauthenticated
+from ptybridge.errors import Denied, Misdirected, PtybridgeError, Unauthenticated
 from ptybridge.model import Caller
 from ptybridge.web import login
-from ptybridge.web.answers import answer_error, error_body, error_headers
+from ptybridge.web.answers import answer_error, error_body, error_headers, refuse_method
 from ptybridge.web.auth import Authority, Proof
 from ptybridge.web.context import Asgi, Message, Receive, Scope, Send, Web
 from ptybridge.web.headers import secure
@@ -89,6 +89,7 @@ class Gate:
         if caller is None and not is_public(scope, path):
             raise Unauthenticated("this needs a login or a key")
         scope["state"]["caller"] = caller
+        scope["state"]["cookie"] = name
         if path in OWN and scope["type"] == "http":
             await self._own(auth, scope, path, caller, name, safe, receive, send)
         elif caller is None:
@@ -108,8 +109,8 @@ class Gate:
         send: Send,
     ) -> None:
         if scope["method"] != "POST" or caller is None:
-            raise InvalidRequest(f"{path} takes POST")
-        if path == LOGOUT:
+            await refuse_method(send, ["POST"])
+        elif path == LOGOUT:
             await login.log_out(auth, caller, cookie, safe, send)
         else:
             await login.make_ticket(auth, caller, receive, send)

@@ -16,9 +16,13 @@ class Routes:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         rules = []
+        # What they take by name, beside what a path with something in it would take in their place.
+        self._fixed: dict[str, set[str]] = {}
         for operation in registry:
             if operation.http is not None:
                 method, _, path = operation.http.partition(" ")
+                if "{" not in path:
+                    self._fixed.setdefault(path, set()).update({method, "HEAD"} if method == "GET" else {method})
                 rule = path.replace("{", "<").replace("}", ">")
                 rules.append(Rule(rule, methods=[method], endpoint=operation.name))
         self._map = Map(rules, strict_slashes=True, merge_slashes=False)
@@ -32,6 +36,8 @@ class Routes:
             if method != "POST":
                 raise MethodNotAllowed(["POST"])
             return self._registry[path.removeprefix(CALL)], {}
+        if path in self._fixed and method not in self._fixed[path]:
+            raise MethodNotAllowed(sorted(self._fixed[path]))
         try:
             name, values = self._map.bind("localhost").match(path, method)
         except MethodNotAllowed:

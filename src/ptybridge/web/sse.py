@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from ptybridge.api.openapi_streams import RESUMED
 from ptybridge.api.registry import AnyOperation
 from ptybridge.errors import InvalidRequest, PtybridgeError
 from ptybridge.model import Caller
@@ -18,15 +19,13 @@ from ptybridge.web.answers import error_json
 from ptybridge.web.context import Send, Web
 
 HEARTBEAT_SECONDS: Final = 15.0
-# The parameter of each stream that can be resumed, which is what its events' ids are for.
-RESUMED_BY: Final = {"event.follow": "after", "session.follow": "offset"}
 # A browser comes back after so long.
 RETRY_MS: Final = 1000
 
 
 def resume(operation: AnyOperation, params: dict[str, object], last_event_id: bytes | None) -> None:
     """Let the stream go on behind the last event the peer has had."""
-    field = RESUMED_BY.get(operation.name)
+    field = RESUMED.get(operation.name)
     if field is None or not last_event_id:
         return
     if not last_event_id.isdigit() or len(last_event_id) > 19:
@@ -38,8 +37,8 @@ class EventStream:
     """One stream's response. It is the sink that the operation's handler sends to."""
 
     def __init__(self, operation: AnyOperation, send: Send) -> None:
-        self._by_number = RESUMED_BY.get(operation.name) == "after"
-        self._resumable = operation.name in RESUMED_BY
+        self._by_number = RESUMED.get(operation.name) == "after"
+        self._resumable = operation.name in RESUMED
         self._send = send
         self._turn = trio.Lock()  # a heartbeat must not come into the middle of an event
         self._sent_at = trio.current_time()
