@@ -48,7 +48,7 @@ def test_install_writes_the_units_and_enables_them(fake: Path) -> None:
     said = service("install")
     directory = Path(os.environ["XDG_CONFIG_HOME"]) / "systemd/user"
     assert sorted(path.name for path in directory.iterdir()) == [
-        "ptybridge-keeper.service", "ptybridge.service", "ptybridge.socket",
+        "ptybridge-keeper.service", "ptybridge-web.socket", "ptybridge.service", "ptybridge.socket",
     ]  # fmt: skip
     assert (
         f"ExecStart={sys.executable} -P -m ptybridge serve --service" in (directory / "ptybridge.service").read_text()

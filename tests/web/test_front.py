@@ -91,7 +91,7 @@ async def test_the_port_is_kept_for_a_daemon_that_comes_after_a_crash(  # noqa: 
 ) -> None:
     note = runtime_dir / "p" / "web.json"
     port = int(daemon.web.addresses[0].rpartition(":")[2])
-    assert json.loads(note.read_text()) == {"port": port, "host": "127.0.0.1", "wanted_port": 0}
+    assert json.loads(note.read_text()) == {"port": port, "host": "127.0.0.1", "wanted_port": 0, "given": []}
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
 
 

@@ -91,7 +91,8 @@ def _uninstall(app: App, where: Target) -> int:
     removed = [path for path in files(where, app.loaded) if path.exists()]
     if removed:
         # The template itself cannot be disabled for one user while others use it.
-        _systemctl(where, "disable", "--quiet", "--now", where.socket, where.daemon)
+        web = [path.name for path in removed if path.name == "ptybridge-web.socket"]
+        _systemctl(where, "disable", "--quiet", "--now", where.socket, where.daemon, *web)
     for path in removed:
         path.unlink()
     _systemctl(where, "daemon-reload")

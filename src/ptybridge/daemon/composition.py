@@ -113,10 +113,12 @@ class Daemon:
         handover: Handover | None = None,
         until_closed: int | None = None,
         web_fds: Sequence[int] = (),
+        given: Sequence[socket.socket] = (),
     ) -> None:
         """Build it. Without a link to a keeper its sessions live and die with it.
 
         `until_closed`: a pipe whose end ends the daemon. `web_fds`: sockets on which the web front goes on listening.
+        `given`: sockets that the service manager has for it.
         """
         self._until_closed = until_closed
         self.config = config
@@ -198,7 +200,7 @@ class Daemon:
         mcp.speak = self._mcp.speak
         web_sockets = [socket.socket(fileno=fd) for fd in web_fds]
         self.web = web.front = WebFront(
-            Web(config, registry, endpoint, authority, {"/mcp": self._mcp.http}), web_sockets
+            Web(config, registry, endpoint, authority, {"/mcp": self._mcp.http}), web_sockets, given
         )
         self.share.front = self.web
         self._warmup = Warmup(

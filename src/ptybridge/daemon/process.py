@@ -56,12 +56,12 @@ def serve(
     try:
         if taking is not None and not _verify(config, taking):
             return 1
-        activated = None if config.daemon.keeper else listener.activated()
+        passed = listener.passed(own=not config.daemon.keeper)
         outcome, status = _run(
             config,
             path,
             lock,
-            activated,
+            passed,
             command,
             with_shell,
             announce,
@@ -79,7 +79,7 @@ def serve(
     if outcome is Outcome.DETACHED:
         announce("the sessions live on; `ptybridge stop` ends them")
     if outcome is Outcome.RESTART:
-        _start_anew(config, activated)
+        _start_anew(config, passed)
     return status
 
 
@@ -87,7 +87,7 @@ def _run(
     config: Config,
     path: Path,
     lock: listener.SocketLock,
-    activated: socket.socket | None,
+    passed: listener.Passed,
     command: str | list[str] | None,
     with_shell: bool,
     announce: Callable[[str], None],
@@ -98,13 +98,13 @@ def _run(
     until_closed: int | None,
 ) -> tuple[Outcome, int]:
     """Return why it has ended, and the exit status that goes with it."""
-    if config.web.enabled and taking is None:
+    if config.web.enabled and taking is None and not passed.web:
         web_listening.check(config.web)  # whoever asked for it should hear why not
     kept = config.daemon.keeper
     if kept:
         listener.check_path(path)
     # The server closes its listener; the service manager's own is needed once more at a restart.
-    sock = None if kept else activated.dup() if activated is not None else listener.bind(path)
+    sock = None if kept else passed.own.dup() if passed.own is not None else listener.bind(path)
     handover = Handover(config, lock.fd, start_keeper=start_keeper)
 
     async def ready(daemon: Daemon) -> None:
@@ -133,13 +133,14 @@ def _run(
     while True:
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
         link = keeper_link(config, start_keeper=start_keeper) if kept else None
-        outcome, status = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds)
+        given = [one.dup() for one in passed.web]
+        outcome, status = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds, given)
         web_fds = ()  # they were the daemon's
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
             continue
         # A socket of the service manager stays, so that the next client finds it and a daemon is started.
-        theirs = activated is not None or (link is not None and link.activated)
+        theirs = passed.own is not None or (link is not None and link.activated)
         if outcome in {Outcome.STOPPED, Outcome.RESTART} and not theirs:
             path.unlink(missing_ok=True)
         return outcome, status
@@ -153,10 +154,11 @@ async def _run_once(
     ready: Callable[[Daemon], Awaitable[None]],
     until_closed: int | None,
     web_fds: tuple[int, ...],
+    given: list[socket.socket],
 ) -> tuple[Outcome, int]:
     if sock is not None:
         sock.setblocking(False)
-    daemon = Daemon(config, link, handover, until_closed, web_fds)
+    daemon = Daemon(config, link, handover, until_closed, web_fds, given)
     return await daemon.run(sock, lambda: ready(daemon)), daemon.exit_status
 
 
@@ -179,12 +181,11 @@ def _verify(config: Config, taking: Takeover) -> bool:
     return taking.verified()
 
 
-def _start_anew(config: Config, activated: socket.socket | None) -> None:
-    """Replace this process by the installed version, with the same settings and the service manager's socket."""
+def _start_anew(config: Config, passed: listener.Passed) -> None:
+    """Replace this process by the installed version, with the same settings and the service manager's sockets."""
     arguments = [sys.executable, "-m", "ptybridge", "--socket", config.paths.socket, "serve", "--detached"]
     if not config.daemon.keeper:
         arguments.append("--no-keeper")
-    if activated is not None:
-        listener.pass_on(activated)
+    passed.hand_on()
     nofile.lower_own()
     os.execv(sys.executable, arguments)

@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -22,6 +23,9 @@ BACKLOG = 512
 # A client that looks whether there is a daemon may have the lock for an instant.
 LOCK_PATIENCE_SECONDS = 0.2
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+# FileDescriptorName= of the web front's sockets (systemd.socket(5)); without it they are called like their unit.
+WEB = "web"
+_WEB_NAMES = frozenset({WEB, "ptybridge-web.socket"})
 # struct ucred: pid, uid, gid; unix(7).
 _UCRED = struct.Struct("3i")
 
@@ -144,29 +148,57 @@ def _answers(path: Path) -> bool:
         return True
 
 
-def activated() -> socket.socket | None:
-    """Return the listener systemd passed (sd_listen_fds(3)), None when there is none. Clears the variables."""
+@dataclass(frozen=True)
+class Passed:
+    """What systemd passed (sd_listen_fds(3)): the daemon's own listener, and those of its web front."""
+
+    own: socket.socket | None = None
+    web: tuple[socket.socket, ...] = ()
+
+    def hand_on(self) -> None:
+        """Let the program that this process turns into find them as `passed` does. Call it right before exec."""
+        # Copies beyond all places that they are put in, so that none is put in another's before that is moved.
+        ours = [] if self.own is None else [("own", self.own)]
+        ours += [(WEB, sock) for sock in self.web]
+        beyond = _FIRST_PASSED + len(ours)
+        copies = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, beyond) for _, sock in ours]
+        for place, copy in enumerate(copies, _FIRST_PASSED):
+            os.dup2(copy, place, inheritable=True)
+        if ours:
+            names = ":".join(name for name, _ in ours)
+            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(ours)), LISTEN_FDNAMES=names)
+
+
+def passed(*, own: bool) -> Passed:
+    """Take the listeners that systemd passed, and clear the variables. Without `own` only those of the web front.
+
+    Raises `UnsafePath` for what cannot be listened on.
+    """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdigit() or int(count) < 1:
-        return None
-    for fd in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    if pid != str(os.getpid()) or not count.isdigit():
+        return Passed()
+    mine, web = None, []
+    for place in range(int(count)):
+        fd = _FIRST_PASSED + place
         os.set_inheritable(fd, False)
+        if place < len(names) and names[place] in _WEB_NAMES:
+            web.append(_listening(fd, (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)))
+        elif own and mine is None:
+            mine = _listening(fd, (socket.AF_UNIX,))
+    return Passed(mine, tuple(web))
+
+
+def _listening(fd: int, families: tuple[int, ...]) -> socket.socket:
     try:
-        listener = socket.socket(fileno=_FIRST_PASSED)
+        sock = socket.socket(fileno=fd)
     except OSError as exc:
         raise UnsafePath(f"the service manager passed no socket: {exc.strerror}") from exc
-    if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
-        listener.close()
-        raise UnsafePath("the socket passed by the service manager is no Unix stream socket")
-    return listener
-
-
-def pass_on(sock: socket.socket) -> None:
-    """Let the program that this process turns into find `sock` as `activated` does. Call it right before exec."""
-    os.dup2(sock.fileno(), _FIRST_PASSED, inheritable=True)
-    os.set_inheritable(_FIRST_PASSED, True)  # dup2 onto itself changes nothing
-    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+    if sock.family not in families or sock.type != socket.SOCK_STREAM:
+        sock.close()
+        kinds = "Unix stream socket" if families == (socket.AF_UNIX,) else "Unix or TCP socket"
+        raise UnsafePath(f"the socket passed by the service manager is no {kinds}")
+    return sock
 
 
 def peer(sock: trio.socket.SocketType) -> tuple[int, int]:

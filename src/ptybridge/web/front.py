@@ -30,20 +30,28 @@ NOTE: Final = "web.json"
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the front listened: on `port`, because `wanted_port` of `host` was asked for."""
+    """Where the front listened: on `port`, because `wanted_port` of `host` was asked for.
+
+    `given`: the addresses of sockets that were the service manager's.
+    """
 
     port: int
     host: str = "127.0.0.1"
     wanted_port: int = 7373
+    given: list[str] = []
 
 
 class WebFront:
     """One daemon's web front."""
 
-    def __init__(self, web: Web, inherited: Sequence[socket.socket] = ()) -> None:
-        """`inherited`: the listening sockets of the daemon that hands over to this one."""
+    def __init__(self, web: Web, inherited: Sequence[socket.socket] = (), given: Sequence[socket.socket] = ()) -> None:
+        """`inherited`: the listening sockets of the daemon that hands over to this one.
+
+        `given`: those that the service manager has for it; then it opens no port of its own.
+        """
         self.web = web
         self._inherited = list(inherited)
+        self._given = list(given)
         self._sockets: list[socket.socket] = []
         self._note = Path(web.config.paths.socket).parent / NOTE
         self._wanted = trio.Event()
@@ -68,7 +76,7 @@ class WebFront:
         Started at once, but where the configuration or the daemon before us wants it, only when it listens; then a
         failure is logged, for the daemon is of use without it.
         """
-        if self.web.config.web.enabled or self._remembered() is not None:
+        if self.web.config.web.enabled or self._given or self._remembered() is not None:
             self._wanted.set()
         async with trio.open_nursery() as nursery:
             if self._wanted.is_set():
@@ -138,8 +146,10 @@ class WebFront:
             settings = replace(settings, host=note.host, port=note.wanted_port)
         sockets = self._take_inherited(settings, note)
         try:
-            if not any(sock.family != socket.AF_UNIX for sock in sockets):
-                port = note.port if note is not None else settings.port
+            for sock in self._given:
+                listening.check_given(sock, settings)
+            if not self._given and not any(sock.family != socket.AF_UNIX for sock in sockets):
+                port = note.port or settings.port if note is not None else settings.port
                 sockets += await trio.to_thread.run_sync(listening.open_tcp, settings, port)
             if settings.unix_socket is not None and not any(sock.family == socket.AF_UNIX for sock in sockets):
                 sockets.append(listening.open_unix(settings.unix_socket))
@@ -154,20 +164,24 @@ class WebFront:
             return server.WebServer(app.create(self.web), settings, sockets)
         except BaseException:
             for sock in sockets:
-                sock.close()
+                if sock not in self._given:  # those stay the service manager's answer to where
+                    sock.close()
             raise
 
     def _take_inherited(self, settings: config.Web, note: Note | None) -> list[socket.socket]:
         """Return the sockets of the daemon before us that are still wanted; close the others."""
         taken = []
         for sock in self._inherited:
+            if note is not None and listening.address_of(sock) in note.given:
+                self._given.append(sock)
+                continue
             wanted = sock.getsockname() == settings.unix_socket if sock.family == socket.AF_UNIX else note is not None
             if wanted:
                 taken.append(sock)
             else:
                 sock.close()
         self._inherited = []
-        return taken
+        return [*self._given, *taken]
 
     def _remembered(self) -> Note | None:
         """Return where the daemon before us listened, unless the configuration wants something else by now."""
@@ -184,7 +198,8 @@ class WebFront:
         try:
             fd = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with open(fd, "wb") as file:
-                note = Note(port=port, host=settings.host, wanted_port=settings.port)
+                given = [listening.address_of(sock) for sock in self._given]
+                note = Note(port=port, host=settings.host, wanted_port=settings.port, given=given)
                 file.write(msgspec.json.encode(note))
         except OSError as exc:
             log.warning("the web front's port cannot be noted, so another daemon may choose another: %s", exc)

@@ -53,6 +53,16 @@ def check(web: config.Web) -> list[tuple[int, str]]:
     return addresses
 
 
+def check_given(sock: socket.socket, web: config.Web) -> None:
+    """Look at a socket that the service manager has. Raises `ConfigInvalid` when the front must not listen on it."""
+    if sock.family != socket.AF_UNIX and not _secured(web) and not _is_loopback(sock.getsockname()[0]):
+        raise ConfigInvalid(
+            f"the service manager listens on {address_of(sock)}, which others can reach, and there is no certificate",
+            hint="`ptybridge cert` makes one (web.tls_cert); or have it listen on 127.0.0.1",
+        )
+    set_user_timeout(sock)
+
+
 def _secured(web: config.Web) -> bool:
     return bool(web.tls_cert)
 
