@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench import agents, calls, memory, screens, spawning, terminals, web_terminals
+from tests.bench import agents, calls, machines, memory, screens, spawning, terminals, web_terminals
 from tests.bench.lab import BenchError, Lab, installed
 from tests.bench.results import Row, table
 
@@ -30,6 +30,8 @@ BENCHES: dict[str, Callable[[Lab], list[Row]]] = {
     "P10": screens.screen_models,
     "P11": agents.agents_calls,
     "P12": spawning.spawn_times,
+    "P14": machines.run_true,
+    "P15": machines.transfers,
 }
 PEER_VERSIONS = {"dtach": ["dtach", "--version"], "tmux": ["tmux", "-V"]}
 
