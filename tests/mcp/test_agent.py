@@ -16,6 +16,7 @@ LONG_MS = 50_000
 AGENT = {
     "pty_run", "pty_exec", "pty_wait_for", "pty_screen", "pty_send_keys", "pty_read_lines", "pty_search", "pty_history",
     "pty_spawn", "pty_write", "pty_read_at", "pty_list", "pty_close",
+    "pty_file_read", "pty_file_write", "pty_file_list", "pty_file_search",
 }  # fmt: skip
 CORE = {"pty_spawn", "pty_read", "pty_read_until", "pty_prompt", "pty_wait", "pty_status", "pty_resize"}
 
@@ -138,6 +139,10 @@ def test_wish12_official_clients_accept_every_answer_by_its_schema(daemon: None,
         ("pty_read_lines", there),
         ("pty_search", {**there, "pattern": "^2.$", "regex": True, "context_lines": 1}),
         ("pty_history", there),
+        ("pty_file_write", {"path": "~/an/agents.txt", "text": "text\n", "create_parents": True}),
+        ("pty_file_read", {"path": "~/an/agents.txt"}),
+        ("pty_file_list", {"path": "~"}),
+        ("pty_file_search", {"path": "~", "pattern": "text", "context_lines": 1}),
         ("pty_send_secret", {**there, "prompt": "a password", "timeout_ms": 0}),
         ("pty_history", {**there, "number": 1}),
         ("pty_history", {**there, "number": 99}),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ptybridge.mcp import tools_exec, tools_history, tools_lines, tools_run, tools_screen, tools_wait
+from ptybridge.mcp import tools_exec, tools_files, tools_history, tools_lines, tools_run, tools_screen, tools_wait
 from ptybridge.mcp.toolset import Tool
 
 TOOLS: Final[tuple[Tool, ...]] = (
@@ -12,4 +12,5 @@ TOOLS: Final[tuple[Tool, ...]] = (
     *tools_screen.TOOLS,
     *tools_lines.TOOLS,
     *tools_history.TOOLS,
+    *tools_files.TOOLS,
 )

@@ -56,12 +56,16 @@ CALLS: Final[dict[str, list[dict[str, Any]]]] = {
     "pty_send_keys": [ON | {"keys": ["Enter"], "screen": True}],
     "pty_read_lines": [ON | {"from_line": line, "count": 3} for line in range(1, 20)] + [ON | {"from_line": -30}],
     "pty_search": [ON | {"pattern": one, "regex": True, "context_lines": 2} for one in (VALUE[:4], "x+", "[a-z]")],
+    "pty_file_read": [{"path": f"{S}/secret", "max_bytes": size} for size in (5, 30, 20_000)],
+    "pty_file_list": [{"path": f"{S}/."}],
+    "pty_file_search": [{"path": f"{S}/.", "pattern": one, "context_lines": 1} for one in ("correct", VALUE[:4])],
     "pty_history": [ON] + [ON | {"number": number, "max_output_bytes": 1024} for number in (1, 2, 3)],
 }
 # Facts of ptybridge's own, and what the caller itself has said.
 SILENT: Final = frozenset(
     "pty_spawn confirm_dangerous_command pty_write pty_resize pty_close pty_signal pty_wait pty_close_all "
-    "set_default_cwd get_default_cwd set_limits get_limits pty_metrics pty_health pty_send_secret".split()
+    "set_default_cwd get_default_cwd set_limits get_limits pty_metrics pty_health pty_send_secret "
+    "pty_file_write".split()
 )
 # Answers with what `pty_status` does, about a session in tmux.
 AS_STATUS: Final = frozenset({"pty_recover"})
