@@ -17,6 +17,7 @@ from tests.bench.results import OURS, Contender, Row, compare
 
 from ptybridge import Client
 
+ENDING_SECONDS = 5.0
 # Debian has servers where only root looks.
 SERVERS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
@@ -210,4 +211,8 @@ def _listens(port: int) -> bool:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    process.wait(timeout=PATIENCE_SECONDS)
+    try:
+        process.wait(timeout=ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # an ssh that shares its connection may miss the signal
+        process.wait(timeout=PATIENCE_SECONDS)
