@@ -8,7 +8,7 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, OutOfDescriptors
 from ptybridge.testing.contract import ProgramContract, Start
-from ptybridge.testing.running import ENV, SIZE, children, limited_descriptors, open_fds
+from ptybridge.testing.running import ENV, SIZE, limited_descriptors, nothing_more_is_held, what_is_held
 
 
 class TestPipes(ProgramContract):
@@ -43,7 +43,7 @@ class TestPipes(ProgramContract):
         assert child.output() == b"141\n"
 
     async def test_a_failed_start_for_want_of_descriptors_leaks_none(self) -> None:
-        before = open_fds()
+        before = what_is_held()
         seen = []
         for free in range(24):
             with limited_descriptors(free):
@@ -55,8 +55,7 @@ class TestPipes(ProgramContract):
                     seen.append(0)
                     await child.wait()
                     await child.aclose()
-            assert open_fds() == before
-            assert children() == []
+            assert nothing_more_is_held(before)
         assert (seen[0], seen[-1]) == (errno.EMFILE, 0)
 
 

@@ -9,7 +9,14 @@ from ptybridge.backends import nofile, pty
 from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import OutOfDescriptors, OutOfTerminals, SpawnFailed
-from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE, children, limited_descriptors, open_fds
+from ptybridge.testing.running import (
+    ENV,
+    PATIENCE_SECONDS,
+    SIZE,
+    limited_descriptors,
+    nothing_more_is_held,
+    what_is_held,
+)
 from ptybridge.testing.terminal_contract import TerminalContract
 
 TRUE = ChildSpec(argv=["true"], cwd="/", env=ENV, size=SIZE)
@@ -50,7 +57,7 @@ async def test_an_idle_reader_gets_small_chunks_without_a_task_switch(nursery: t
 
 
 async def test_a_failed_start_for_want_of_descriptors_is_typed_and_leaks_none() -> None:
-    before = open_fds()
+    before = what_is_held()
     outcomes = []
     # Ten were too few once, in a process that had run many other tests before.
     for free in range(20):
@@ -63,8 +70,7 @@ async def test_a_failed_start_for_want_of_descriptors_is_typed_and_leaks_none() 
                 outcomes.append("started")
                 await child.wait()
                 await child.aclose()
-        assert open_fds() == before
-        assert children() == []
+        assert nothing_more_is_held(before)
     assert (outcomes[0], outcomes[-1]) == ("refused", "started")
     assert outcomes == sorted(outcomes)
 
@@ -77,10 +83,10 @@ async def test_a_system_without_terminals_is_told_apart(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "forkpty", refuse)
     monkeypatch.setattr(os, "openpty", refuse)
-    before = open_fds()
+    before = what_is_held()
     with pytest.raises(OutOfTerminals):
         await pty.spawn(TRUE)
-    assert open_fds() == before
+    assert nothing_more_is_held(before)
 
 
 async def test_a_refused_fork_gives_the_reason_and_leaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +95,10 @@ async def test_a_refused_fork_gives_the_reason_and_leaks_nothing(monkeypatch: py
 
     monkeypatch.setattr(os, "forkpty", refuse)
     monkeypatch.setattr(os, "fork", refuse)
-    before = open_fds()
+    before = what_is_held()
     with pytest.raises(SpawnFailed, match="temporarily unavailable"):
         await pty.spawn(TRUE)
-    assert open_fds() == before
+    assert nothing_more_is_held(before)
 
 
 async def test_other_threads_are_no_reason_to_warn() -> None:

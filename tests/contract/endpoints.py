@@ -15,7 +15,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 F = TypeVar("F", bound=frames.Frame)
 
 # Generous: only a hang should ever reach it.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 # What an attachment over the local endpoint may have unread before its sender waits; a socket's buffer is as large.
 CHANNEL_BYTES = 256 * 1024
 

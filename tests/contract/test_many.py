@@ -1,6 +1,6 @@
 """P13 and R13: many sessions at once, and many one after the other."""
 
-import os
+import time
 
 import pytest
 import trio
@@ -9,7 +9,9 @@ from tests.contract.programs import PATIENCE_MS, exited, output, start, until
 
 from ptybridge import config
 from ptybridge.api import session, terminal
+from ptybridge.core import procinfo
 from ptybridge.daemon import Daemon
+from ptybridge.testing.running import nothing_more_is_held, what_is_held
 
 # Most of a short session's life is waiting, so many at once take hardly longer than one.
 WORKERS = 20
@@ -31,12 +33,16 @@ async def many_sessions(local: LocalClient, count: int, busy: int) -> None:
     made: list[str] = []
     lines = 1000
 
+    # All at once, each would wait for all; every call has its time.
+    starting = trio.CapacityLimiter(WORKERS)
+
     async def create(number: int) -> None:
-        if number < busy:
-            text = f"i=0; while [ $i -lt {lines} ]; do echo {number}-$i; i=$((i+1)); done"
-            made.append(await start(local, "sh", "-c", text, name=f"busy{number}"))
-        else:
-            made.append(await start(local, "cat", name=f"idle{number}", max_output_bytes=65536))
+        async with starting:
+            if number < busy:
+                text = f"i=0; while [ $i -lt {lines} ]; do echo {number}-$i; i=$((i+1)); done"
+                made.append(await start(local, "sh", "-c", text, name=f"busy{number}"))
+            else:
+                made.append(await start(local, "cat", name=f"idle{number}", max_output_bytes=65536))
 
     async with trio.open_nursery() as nursery:
         for number in range(count):
@@ -83,12 +89,11 @@ async def many_spawns(local: LocalClient, count: int) -> None:
 
     await several(2, "pty")
     await several(2, "pipes")
-    before = _descriptors()
+    before = what_is_held()
     async with trio.open_nursery() as nursery:
         for worker in range(WORKERS):
             nursery.start_soon(several, count // WORKERS, ("pty", "pipes")[worker % 2])
-    assert _descriptors() == before
-    assert _children() == []
+    assert nothing_more_is_held(before)
 
 
 @pytest.mark.timeout(300)
@@ -123,6 +128,27 @@ async def test_r17_starting_one_session_holds_up_no_other(local: LocalClient) ->
     assert len((await local.call(session.LIST)).sessions) == 31
 
 
+async def test_sessions_that_are_closed_together_share_the_looks_at_all_processes(
+    local: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a look takes, which on a large or busy machine is long; looking for each would stop all else."""
+    count, looks = 40, 0
+    for _ in range(count):
+        await start(local, "cat")
+    processes = procinfo.processes
+
+    def slowly() -> list[procinfo.ProcessStat]:
+        nonlocal looks
+        looks += 1
+        time.sleep(0.05)
+        return processes()
+
+    monkeypatch.setattr(procinfo, "processes", slowly)
+    closed = await local.call(session.CLOSE_ALL)
+    assert [one.survivors for one in closed.closed] == [[]] * count
+    assert looks < count
+
+
 async def test_r18_the_end_of_input_and_output_does_not_spin(local: LocalClient) -> None:
     """A program that closed its terminal, an exited session with waiters: nothing may burn the processor."""
     quiet = await start(local, "sh", "-c", "exec </dev/null >/dev/null 2>&1; exec sleep 1000")
@@ -150,15 +176,3 @@ class _Steps(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.count += 1
-
-
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def _children() -> list[str]:
-    found = []
-    for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children") as children:
-            found += children.read().split()
-    return found

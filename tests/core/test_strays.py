@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from ptybridge.core import strays
 from ptybridge.core.strays import Stray, signal_stray, strays_of
 
 # Prints its pid and lives until it is ended.
@@ -35,11 +34,6 @@ def session(*wrapper: str, name: str = "s1") -> Iterator[tuple[int, int]]:
         finally:
             os.kill(pid, signal.SIGKILL)
             top.kill()
-
-
-@pytest.fixture(autouse=True)
-def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strays, "_LOOK_SECONDS", -1)
 
 
 @pytest.fixture(autouse=True)

@@ -194,9 +194,28 @@ class KeeperProcess:
         self.pid = self.process.pid
 
     def fds(self) -> list[str]:
-        """What its descriptors are, without the numbers of pipes, sockets and terminals."""
+        """What its descriptors are once it sleeps, without the numbers of pipes, sockets and terminals.
+
+        An answer may come before what was needed for it is closed.
+        """
+
+        def settled() -> list[str] | None:
+            found = self._fds()
+            return found if self._sleeps() and self._fds() == found else None
+
+        found: list[str] = eventually(settled, "a sleeping keeper")
+        return found
+
+    def _sleeps(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+
+    def _fds(self) -> list[str]:
         directory = f"/proc/{self.pid}/fd"
-        return sorted(re.sub(r"\d+", "", os.readlink(f"{directory}/{fd}")) for fd in os.listdir(directory))
+        found = []
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                found.append(re.sub(r"\d+", "", os.readlink(f"{directory}/{fd}")))
+        return sorted(found)
 
     def cpu_ticks(self) -> int:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -10,6 +10,7 @@ from tests.keeper.harness import Daemon, KeeperProcess, eventually
 
 from ptybridge.keeper import protocol
 from ptybridge.keeper.protocol import Channel, KeeperError, SessionInfo, connect
+from ptybridge.testing.running import nothing_more_is_held, what_is_held
 
 
 @pytest.fixture
@@ -38,23 +39,23 @@ def test_descriptors_arrive_in_order_and_close_on_exec(pair: tuple[Channel, Chan
 @pytest.mark.parametrize("size", [0, 65_000, 70_000, 5_000_000])
 def test_bodies_of_any_size_travel_with_their_descriptors(pair: tuple[Channel, Channel], size: int) -> None:
     body = {"op": "x", "data": "ü" * (size // 6), "name": "\udcff"}
-    before = len(os.listdir("/proc/self/fd"))
+    before = what_is_held()
     pair[0].send(body, [0])
     message = pair[1].receive()
     assert message is not None
     assert message.body == body
     assert len(message.fds) == 1
     message.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert nothing_more_is_held(before)
 
 
 @pytest.mark.parametrize("packet", [b"{", b"[]", b"1", b"\xff\xfe", b'{"large": true', b"[" * 60_000])
 def test_packets_that_are_no_message_are_refused_and_leak_nothing(pair: tuple[Channel, Channel], packet: bytes) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = what_is_held()
     pair[0].send_packet(packet, [0, 1])
     with pytest.raises(KeeperError):
         pair[1].receive()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert nothing_more_is_held(before)
 
 
 def test_end_of_connection_is_none(pair: tuple[Channel, Channel]) -> None:

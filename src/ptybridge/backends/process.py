@@ -19,8 +19,7 @@ from ptybridge.model import ExitStatus
 
 # A process may fork while the list of a session is being read; each pass catches the children of the last.
 _PASSES = 3
-# For waiting until a session is empty, and for a first look at it, so old a count is good enough.
-_CENSUS_SECONDS = 0.02
+# For waiting until a session is empty, and for a first look at it, a count of lately is good enough.
 _census = procinfo.Census()
 # A stopped process sees these only once it runs again.
 _NEED_CONT = frozenset({signal.SIGHUP, signal.SIGTERM})
@@ -67,7 +66,7 @@ class ChildProcess:
         All sessions are counted together now and then, and each looks after its own again. Only that nobody is left
         takes a count that is `not_older_than` so many seconds.
         """
-        found = self._still_there(max(_CENSUS_SECONDS, not_older_than))
+        found = self._still_there(max(_census.lately, not_older_than))
         return found or self._still_there(not_older_than)
 
     def _still_there(self, not_older_than: float) -> list[int]:
@@ -104,7 +103,7 @@ class ChildProcess:
         """Signal every process of the child's session, also those of stopped and background jobs."""
         told: set[int] = set()
         for turn in range(_PASSES):
-            lately = _CENSUS_SECONDS if turn == 0 else 0.0
+            lately = _census.lately if turn == 0 else 0.0
             members = self.members(not_older_than=lately)
             fresh = [stat for stat in members if stat.pid not in told]
             if not fresh:

@@ -38,7 +38,7 @@ async def end(session: Session, reason: ExitReason, grace: float, *, escaped: bo
     ends_strays = session.labels.profile is not None if escaped is None else escaped
     sent: list[str] = []
     survivors = await _survivors(session)
-    strays = strays_of(session.session_id, survivors)
+    strays = await _strays(session, survivors)
     for step in LADDER:
         hunted = strays if ends_strays else []
         if not survivors and not hunted:
@@ -52,17 +52,19 @@ async def end(session: Session, reason: ExitReason, grace: float, *, escaped: bo
             sent.append(step.name)
         _hunt(hunted, step, sent)
         survivors = await _wait_until_gone(session, hunted, KILL_SECONDS if step is signal.SIGKILL else grace)
-        strays = _known(strays_of(session.session_id, survivors), strays)
+        strays = _known(await _strays(session, survivors), strays)
     if not survivors:
         with trio.move_on_after(KILL_SECONDS):
             await session.exited.wait()
     return Ended(sent, survivors, [stray.pid for stray in strays])
 
 
-def spared(session: Session) -> Ended:
+async def spared(session: Session) -> Ended:
     """Return what an exited session leaves behind when nobody is ended."""
-    survivors = session.child.survivors()
-    return Ended([], survivors, [stray.pid for stray in strays_of(session.session_id, survivors)])
+    asked_at = trio.current_time()
+    await trio.sleep(POLL_SECONDS)
+    survivors = session.child.survivors(trio.current_time() - asked_at)
+    return Ended([], survivors, [stray.pid for stray in await _strays(session, survivors)])
 
 
 def _hunt(strays: list[Stray], step: signal.Signals, sent: list[str]) -> None:
@@ -89,6 +91,16 @@ async def _wait_until_gone(session: Session, strays: list[Stray], seconds: float
         if (not survivors and not any(stray.alive for stray in strays)) or trio.current_time() >= deadline:
             return survivors
         await trio.sleep(POLL_SECONDS)  # processes that are not ours announce nothing
+
+
+async def _strays(session: Session, survivors: list[int]) -> list[Stray]:
+    """Return what has left the session; those who end at one time share the look, which begins after each has asked.
+
+    However long it takes: within a fixed time of it there would be none to share on a busy machine.
+    """
+    asked_at = trio.current_time()
+    await trio.sleep(POLL_SECONDS)
+    return strays_of(session.session_id, survivors, trio.current_time() - asked_at)
 
 
 async def _survivors(session: Session) -> list[int]:

@@ -121,6 +121,11 @@ def processes() -> list[ProcessStat]:
     return [stat for name in names if name.isdecimal() and (stat := process_stat(int(name))) is not None]
 
 
+# A count is recent for so long, and for as long as so many counts take.
+_LATELY_SECONDS: Final = 0.02
+_LATELY_COUNTS: Final = 5
+
+
 class Census:
     """All processes by session id, counted anew when the last count is too old for the asker.
 
@@ -129,7 +134,15 @@ class Census:
 
     def __init__(self) -> None:
         self.began = float("-inf")
+        self._took = 0.0
         self._by_session: dict[int, list[ProcessStat]] = {}
+
+    @property
+    def lately(self) -> float:
+        """How old a count may be, in seconds, for those to whom it need not be new: counting is to take a small part
+        of the time, also where there are many processes or little of the processor.
+        """
+        return _LATELY_SECONDS + _LATELY_COUNTS * self._took
 
     def members(self, session_id: int, *, not_older_than: float = 0.0) -> list[ProcessStat]:
         """Return the processes of a session as they were at most so many seconds ago."""
@@ -139,6 +152,7 @@ class Census:
             for stat in processes():
                 found.setdefault(stat.session_id, []).append(stat)
             self.began, self._by_session = began, found
+            self._took = time.monotonic() - began
         return self._by_session.get(session_id, [])
 
 

@@ -20,8 +20,6 @@ from ptybridge.core import procinfo
 VARIABLE: Final = b"PTYBRIDGE_SESSION_ID="
 # What a process began with can be megabytes; ours is among the first.
 _ENVIRONMENT_BYTES: Final = 1 << 20
-# Sessions that are closed together share one look at all processes.
-_LOOK_SECONDS: Final = 0.02
 _MAX_GENERATIONS: Final = 256
 
 
@@ -75,9 +73,13 @@ def began_in(pid: int) -> str | None:
     return rest.partition(b"\0")[0].decode(errors="replace") if found else None
 
 
-def strays_of(session_id: str, members: Collection[int]) -> list[Stray]:
-    """Return what has left the session and lives. `members` are the processes that are still in it."""
-    look = _look()
+def strays_of(session_id: str, members: Collection[int], not_older_than: float = 0.0) -> list[Stray]:
+    """Return what has left the session and lives. `members` are the processes that are still in it.
+
+    A look at all processes that was begun at most `not_older_than` seconds ago will do: a machine may have thousands,
+    and whoever ends hundreds of sessions at one time must not look for each.
+    """
+    look = _look(not_older_than)
     inside = set(members)
     own = os.getpid()
     # What we run ourselves for a session (a command that gets a secret) is told its id, and is none of its programs.
@@ -110,8 +112,8 @@ def signal_stray(stray: Stray, number: int) -> None:
             os.close(pidfd)
 
 
-def _look() -> _Look:
-    if not _last or time.monotonic() - _last[0].at > _LOOK_SECONDS:
+def _look(not_older_than: float) -> _Look:
+    if not _last or time.monotonic() - _last[0].at > not_older_than:
         _last[:] = [_Look()]
     return _last[0]
 

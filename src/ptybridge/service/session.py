@@ -228,7 +228,7 @@ class SessionService:
 
     async def _close(self, session: Session, grace: float, background: api.Background) -> api.ClosedResult:
         if background == "leave" and session.state == "exited":
-            ended = closing.spared(session)
+            ended = await closing.spared(session)
             await self._sessions.forget(session)
         else:
             ended = await self._sessions.close(session, grace, escaped=_ENDS_ESCAPED[background])

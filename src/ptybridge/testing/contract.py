@@ -18,7 +18,7 @@ from ptybridge.core.child import Child, ChildSpec
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed, SpawnFailed
 from ptybridge.model import ExitStatus
-from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE, Running, children, open_fds, pattern
+from ptybridge.testing.running import ENV, PATIENCE_SECONDS, SIZE, Running, nothing_more_is_held, pattern, what_is_held
 
 # Begins to pump a child that was made; what the fixture `running` gives.
 Start = Callable[[tuple[Child, Transcript]], Running]
@@ -238,12 +238,11 @@ class ProgramContract(ChildContract):
         """R13, R14."""
         (self.folder / "not-a-program").write_bytes(b"\x01\x02\x03")
         (self.folder / "not-a-program").chmod(0o755)
-        before = open_fds()
+        before = what_is_held()
         with pytest.raises(SpawnFailed, match=reason) as caught:
             await self.program(*argv, cwd=cwd or str(self.folder))
         assert caught.value.data["errno"]
-        assert open_fds() == before
-        assert children() == []
+        assert nothing_more_is_held(before)
 
     async def test_nothing_is_left_after_many_children(self) -> None:
         """R13."""
@@ -255,12 +254,11 @@ class ProgramContract(ChildContract):
             await child.aclose()
 
         await once()
-        before = open_fds()
+        before = what_is_held()
         with trio.fail_after(PATIENCE_SECONDS):
             for _ in range(50):
                 await once()
-        assert open_fds() == before
-        assert children() == []
+        assert nothing_more_is_held(before)
 
     # -- output ---------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What tests of children share: a child with its output being pumped, and looks at what it leaves behind."""
 
 import contextlib
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -74,6 +75,20 @@ def pattern(size: int) -> bytes:
 def open_fds() -> list[str]:
     """Return the numbers of this process's open descriptors, without the one used for looking."""
     return sorted(name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
+
+
+def what_is_held() -> tuple[list[str], list[int]]:
+    """Return this process's descriptors and children before a test that leaves none.
+
+    What earlier tests have left as garbage goes first, so that it does not go in the middle.
+    """
+    gc.collect()
+    return open_fds(), children()
+
+
+def nothing_more_is_held(before: tuple[list[str], list[int]]) -> bool:
+    """Tell whether the descriptors are the same as before, and no child is new."""
+    return open_fds() == before[0] and set(children()) <= set(before[1])
 
 
 @contextlib.contextmanager
