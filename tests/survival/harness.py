@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,11 +130,11 @@ class Node:
 
     # -- daemons --------------------------------------------------------------------------------------------
 
-    def start(self, *, env: dict[str, str] | None = None) -> int:
-        """Start `python -m ptybridge serve` and wait until it serves; return its pid."""
+    def start(self, *, env: dict[str, str] | None = None, options: Sequence[str] = ()) -> int:
+        """Start `python -m ptybridge serve` (with these options) and wait until it serves; return its pid."""
         with self.output.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ptybridge", "serve", "--detached"],
+                [sys.executable, "-m", "ptybridge", "serve", "--detached", *options],
                 env={**self.env, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

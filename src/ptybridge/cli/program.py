@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "open": ("open", "Open the sessions in a browser."),
         "cert": ("cert", "Make a certificate for the web front."),
         "key": ("key", "Make, list and end keys for scripts and other people."),
+        "share": ("share", "Show the session that is shared, and make links to it."),
     },
     "The daemon": {
         "serve": ("serve", "Run the daemon in the foreground."),

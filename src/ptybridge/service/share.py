@@ -6,6 +6,7 @@ an access level that lets only its creator end it, signal it and change its labe
 beside the daemon's socket, so that a daemon that follows this one serves it, too.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from ptybridge.errors import NameTaken, Unavailable
 from ptybridge.model import SHARED, Caller, ExitStatus, Level
 from ptybridge.service import authority
 from ptybridge.service.dispatcher import handles
+
+log = logging.getLogger(__name__)
 
 NAME: Final = "public"
 
@@ -93,7 +96,10 @@ class ShareService:
 
     def forget(self) -> None:
         """A daemon to come serves this no more."""
-        self._note.unlink(missing_ok=True)
+        try:
+            self._note.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s cannot be removed, so a daemon to come will serve what it says: %s", self._note, exc)
 
     async def invite(self) -> str:
         """Return a link for visitors, in place of the last that was made so. Raises `PtybridgeError`."""
@@ -172,8 +178,12 @@ class ShareService:
 
     def remember(self) -> None:
         """Note what is served for a daemon to come. What is served once is not: another process cannot end as asked."""
-        if self.settings.command is not None and not self.settings.once:
+        if self.settings.command is None or self.settings.once:
+            return
+        try:
             write_private(self._note, msgspec.json.encode(self.settings))
+        except OSError as exc:
+            log.warning("what is served cannot be noted, so a daemon to come will not serve it: %s", exc)
 
     def _remembered(self) -> config.Serve | None:
         try:
