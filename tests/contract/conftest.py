@@ -102,7 +102,10 @@ async def daemon(
 
 
 # HTTP is one more endpoint where what it does by itself could differ: parameters, positions, waiting, streams.
-OVER_HTTP = {f"tests.contract.test_{name}" for name in ("list_and_get", "read", "follow", "polling")}
+OVER_HTTP = {
+    f"tests.contract.test_{name}"
+    for name in ("list_and_get", "read", "follow", "polling", "exec", "file", "file_search", "archive")
+}
 # These open channels, which are WebSockets over HTTP and have tests of their own.
 WITH_CHANNELS = {
     "test_streams_and_channels_of_what_is_not_there_are_not_found",

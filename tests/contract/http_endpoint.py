@@ -28,8 +28,13 @@ class HttpClient:
 
     async def call_raw(self, method: str, params: dict[str, Any] | None = None) -> Any:
         http = self._free.pop() if self._free else await self._connect()
-        answer = await http.request(*self._request(method, params or {}))
-        # One that was cancelled half-way does not come back.
+        try:
+            answer = await http.request(*self._request(method, params or {}))
+        except BaseException:
+            # Whoever gives up leaves.
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(http.stream)  # noqa: ASYNC102 - it does not wait
+            raise
         if http.reusable:
             self._free.append(http)
         return _outcome(answer)
@@ -97,9 +102,12 @@ def _outcome(answer: Answer) -> Any:
     body = answer.json()
     if answer.status == 200:
         return body
-    error = body["error"]
+    raise _restored(body["error"])
+
+
+def _restored(error: dict[str, Any]) -> PtybridgeError:
     told = {name: error[name] for name in ("code", "hint", "retryable")}
-    raise PtybridgeError.restore(error["message"], {**told, **error["data"]})
+    return PtybridgeError.restore(error["message"], {**told, **error["data"]})
 
 
 class _HttpStream:
@@ -122,7 +130,7 @@ class _HttpStream:
             return self._decoder.decode(data)
         ending = msgspec.json.decode(data)
         if "error" in ending:
-            raise PtybridgeError.restore(ending["error"]["message"], ending["error"])
+            raise _restored(ending["error"])
         raise StreamEnded(ending["reason"])
 
     async def _event(self) -> tuple[str, bytes]:
