@@ -22,6 +22,13 @@ FRAMES = st.one_of(
     st.builds(attach.Snapshot, U64, U16, U16, DATA),
     st.builds(attach.Rendered, U64, DATA),
     st.builds(attach.Gap, U64, U64),
+    st.builds(
+        attach.Marks,
+        st.lists(
+            st.builds(attach.CommandMark, U16, st.sampled_from(["prompt", "running", "done"]), st.none() | U16),
+            max_size=3,
+        ),
+    ),
     st.builds(attach.Resized, U16, U16, st.integers(0, 255)),
     st.builds(attach.Exited, st.none() | st.integers(0, 255), st.none() | st.text(), end_offset=U64),
     st.builds(attach.Detached, st.text(), st.text()),

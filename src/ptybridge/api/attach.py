@@ -77,6 +77,7 @@ class Attach(Params):
     Answers once and then becomes binary frames (docs/protocol.md). With `offset` the raw output from there is sent
     instead of a snapshot (to resume). `rows` and `cols` are the client's window. With `ack_window_bytes` no more output
     than that is sent beyond what the client has acknowledged, and the end waits for its last acknowledgement.
+    With `marks` each snapshot is followed by MARKS: the lines in which the shell's commands begin, and their ends.
     """
 
     session_id: SessionId
@@ -87,6 +88,7 @@ class Attach(Params):
     scrollback_lines: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
     ack_window_bytes: Annotated[int, msgspec.Meta(ge=4096, le=64 << 20)] | None = None
     client_id: ClientId | None = None
+    marks: bool = False
 
 
 class AttachedResult(Result):

@@ -75,6 +75,8 @@ class CommandLog:
         self.cwd: str | None = None
         self.history: deque[Command] = deque(maxlen=KEPT_COMMANDS)
         self.untrusted_marks = 0
+        # Where the marks of prompts begin and end, oldest first.
+        self.prompts: deque[tuple[int, int]] = deque(maxlen=KEPT_COMMANDS)
         # Which prompt shows (B was seen), and where its A stands.
         self.prompt_offset = 0
         self.shown: int | None = None
@@ -133,6 +135,23 @@ class CommandLog:
             if one.number <= number:
                 break
             if one.trusted:
+                found.append(one)
+        return found[::-1]
+
+    async def prompts_until(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return where the prompts' marks begin and end that end behind `start`, up to `end`.
+
+        Without marks there are none. Scans as far as is needed; a checkpoint if that is much.
+        """
+        while True:
+            if not self.active or self._scanner.read_offset >= end or not self._step():
+                break
+            await trio.lowlevel.checkpoint()
+        found = []
+        for one in reversed(self.prompts):
+            if one[1] <= start:
+                break
+            if one[1] <= end:
                 found.append(one)
         return found[::-1]
 
@@ -214,6 +233,7 @@ class CommandLog:
                 self._end(mark.offset, None)
                 self._prompt, self.state = number, "prompt"
                 self.prompt_offset = mark.offset
+                self.prompts.append((mark.offset, mark.end))
                 self._text = None
             case "B" if number == self._prompt and self.state == "prompt":
                 self.echo_offset = mark.end if mark.value != "early" else None  # the prompt itself still follows

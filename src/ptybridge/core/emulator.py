@@ -162,6 +162,14 @@ class Emulator(Protocol):
         """Find the rows of a region that `format` gets wrong. Whole rows, whatever the region's columns are."""
         ...
 
+    def mark(self, key: int) -> None:
+        """Remember the line the cursor is in under `key`, wherever the line moves; at most `MAX_MARKS`."""
+        ...
+
+    def marks(self) -> list[tuple[int, int]]:
+        """Return the marked lines that are prompts still, as (key, line), top first; in the alternate screen none."""
+        ...
+
     def colors(self) -> bytes:
         """Return the sequences that set the colours programs changed (palette, default colours)."""
         ...

@@ -8,7 +8,7 @@ just there, however late the parser is.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -37,6 +37,8 @@ class ScreenFollower:
         self._feeding = trio.Lock()
         self._past_until = 0
         self.on_past: Callable[[list[ScreenEvent]], None] = lambda events: None
+        # Where marks of prompts begin and end in a range of the transcript: the screen keeps their lines.
+        self.prompts: Callable[[int, int], Awaitable[list[tuple[int, int]]]] | None = None
 
     def rebuild(self, on_past: Callable[[list[ScreenEvent]], None]) -> None:
         """Take what the transcript holds by now for the past: what it brings about is told to `on_past` alone.
@@ -104,18 +106,28 @@ class ScreenFollower:
         if self._resizes:
             target = min(target, self._resizes[0][0])
         past = screen.offset < self._past_until
+        prompts = [] if self.prompts is None else await self.prompts(screen.offset, target)
         offset, data = self.log.read(screen.offset, target - screen.offset)
         if offset > screen.offset:
             screen.offset = offset  # only after a restart without the lost bytes: go on with what there is
-        if len(data) <= INLINE_BYTES:
-            screen.feed(data)
-        else:
-            await trio.to_thread.run_sync(screen.skim, data, limiter=self._limiter)
+        at = 0
+        for key, behind in prompts:
+            if at < (to := behind - offset) <= len(data):
+                await self._feed(data[at:to])
+                screen.mark(key)
+                at = to
+        await self._feed(data[at:])
         if past:
             self.on_past(screen.take_events())
             screen.take_replies()
             self.on_advance()
         self.log.floor_moved()
+
+    async def _feed(self, data: bytes) -> None:
+        if len(data) <= INLINE_BYTES:
+            self.screen.feed(data)
+        else:
+            await trio.to_thread.run_sync(self.screen.skim, data, limiter=self._limiter)
 
     def _apply_resizes(self) -> None:
         while self._resizes and self._resizes[0][0] <= self.screen.offset:

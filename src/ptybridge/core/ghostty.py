@@ -27,6 +27,8 @@ MAX_UNFINISHED_BYTES: Final = 64 << 10
 MAX_STRING_BYTES: Final = 64 << 10
 # Only ratios of pixels matter, and only to programs that ask for them.
 CELL_PIXELS: Final = (8, 16)
+# Each costs the library a little whenever lines move; the oldest make room.
+MAX_MARKS: Final = 500
 
 _OPTION_STRUCTS: Final = ("TerminalOptions", "TerminalExtra", "ScreenExtra")
 _WIDTHS: Final[tuple[Width, ...]] = ("narrow", "wide", "tail", "head")
@@ -41,10 +43,14 @@ def load() -> Any:
     grid_ref = union_fn(
         "ghostty_terminal_grid_ref", "GhosttyResult(*)(GhosttyTerminal, GhosttyPointS, GhosttyGridRef*)"
     )
+    track = union_fn(
+        "ghostty_terminal_grid_ref_track", "GhosttyResult(*)(GhosttyTerminal, GhosttyPointS, GhosttyTrackedGridRef*)"
+    )
     return SimpleNamespace(
         ffi=ffi,
         lib=lib,
         grid_ref=grid_ref,
+        track=track,
         callbacks=install_callbacks(ffi, lib),
         # Structs begin with their own size.
         option_sizes=tuple(ffi.sizeof(f"GhosttyFormatter{name}") for name in _OPTION_STRUCTS),
@@ -77,6 +83,7 @@ class GhosttyEmulator:
         # Known until the next write: lines above the grid (counted, hidden), and one cell formatted without extras.
         self._above: tuple[int, int] | None = None
         self._bare: bytes | None = None
+        self._marks: dict[int, Any] = {}
 
     def _configure(self) -> None:
         native = self._native
@@ -99,6 +106,8 @@ class GhosttyEmulator:
         self._set("SCROLLBACK_MAX_BYTES", "size_t*", min(pages * PAGE_BYTES, MAX_SCROLLBACK_BYTES) if lines else 0)
 
     def close(self) -> None:
+        for key in list(self._marks):
+            self._unmark(key)
         self._native.ffi.release(self._terminal)
 
     # -- input ----------------------------------------------------------------------------------------------
@@ -233,6 +242,41 @@ class GhosttyEmulator:
 
     def continues(self, line: int) -> bool:
         return bool(self._row(line) & self._native.row_flags.continues != 0)
+
+    def mark(self, key: int) -> None:
+        native = self._native
+        point, ref = native.ffi.new("GhosttyPointS*"), native.ffi.new("GhosttyTrackedGridRef*")
+        point.tag = native.lib.GHOSTTY_POINT_TAG_ACTIVE
+        point.value.x, point.value.y = 0, self.cursor.row
+        if self.alternate or native.track(self._terminal, point[0], ref) != 0:
+            return
+        self._unmark(key)
+        self._marks[key] = ref[0]
+        while len(self._marks) > MAX_MARKS:
+            self._unmark(next(iter(self._marks)))
+
+    def marks(self) -> list[tuple[int, int]]:
+        if self.alternate:
+            return []
+        native, found = self._native, {}
+        hidden = self._count_above()[1]
+        point, kind = native.ffi.new("GhosttyPointCoordinate*"), native.ffi.new("GhosttyRowSemanticPrompt*")
+        for key, ref in list(self._marks.items()):
+            status = native.lib.ghostty_tracked_grid_ref_point(ref, native.lib.GHOSTTY_POINT_TAG_SCREEN, point)
+            line = int(point.y) - hidden
+            if status != 0 or line < 0:
+                self._unmark(key)  # nobody sees it any more
+                continue
+            # A line that was cleared is no prompt any more; of one used again the last counts.
+            native.lib.ghostty_row_get(self._row(line), native.lib.GHOSTTY_ROW_DATA_SEMANTIC_PROMPT, kind)
+            if kind[0] == native.lib.GHOSTTY_ROW_SEMANTIC_PROMPT:
+                found[line] = key
+        return [(key, line) for line, key in sorted(found.items())]
+
+    def _unmark(self, key: int) -> None:
+        ref = self._marks.pop(key, None)
+        if ref is not None:
+            self._native.lib.ghostty_tracked_grid_ref_free(ref)
 
     def survey(self, region: Region) -> Survey:
         return survey(self._native, self._terminal, self.history, region, self._filled)

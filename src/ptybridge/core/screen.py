@@ -91,6 +91,11 @@ class Screen:
             self._state = None
         self.offset += len(data)
 
+    def mark(self, key: int) -> None:
+        """Remember the line the cursor is in under `key`: see `capture_marked`."""
+        with self._lock:
+            self._emulator.mark(key)
+
     def resize(self, size: WindowSize) -> None:
         """Change the size; the primary screen's wrapped lines are wrapped anew."""
         with self._lock:
@@ -107,16 +112,27 @@ class Screen:
     def capture(self, scrollback_lines: int | None = None) -> tuple[int, bytes]:
         """Return the offset and the snapshot that belongs to it, even while another thread feeds."""
         with self._lock:
-            if self._snapshot is not None and self._snapshot[0] == scrollback_lines:
-                return self.offset, self._snapshot[1]
-            state = self._state
-            if state is None or state.limit != scrollback_lines:
-                state = screen_snapshot.gather(self._emulator, scrollback_lines)
-                self._state = state if state.lasting else None
-            snapshot = screen_snapshot.compose(self._emulator, state)
-            if len(snapshot) <= _KEPT_SNAPSHOT_BYTES:
-                self._snapshot = scrollback_lines, snapshot
-            return self.offset, snapshot
+            return self._capture(scrollback_lines)
+
+    def capture_marked(self, scrollback_lines: int) -> tuple[int, bytes, list[tuple[int, int]]]:
+        """As `capture`, with the marked lines that are in it, as (key, line): 0 is the snapshot's first line."""
+        with self._lock:
+            history = self._emulator.history
+            top = history - min(history, scrollback_lines)
+            marks = [(key, line - top) for key, line in self._emulator.marks() if line >= top]
+            return *self._capture(scrollback_lines), marks
+
+    def _capture(self, scrollback_lines: int | None) -> tuple[int, bytes]:
+        if self._snapshot is not None and self._snapshot[0] == scrollback_lines:
+            return self.offset, self._snapshot[1]
+        state = self._state
+        if state is None or state.limit != scrollback_lines:
+            state = screen_snapshot.gather(self._emulator, scrollback_lines)
+            self._state = state if state.lasting else None
+        snapshot = screen_snapshot.compose(self._emulator, state)
+        if len(snapshot) <= _KEPT_SNAPSHOT_BYTES:
+            self._snapshot = scrollback_lines, snapshot
+        return self.offset, snapshot
 
     def render(self, size: WindowSize) -> list[bytes]:
         """Return a byte string per row of a viewer's window, cropped around the cursor; write each at column 1.

@@ -95,6 +95,8 @@ class Session:
         self.attachments = Attachments(policy, size)
         self.input = InputQueue(child, max_input_bytes)
         self.commands = CommandLog(transcript, nonce, saved_commands)
+        if self.commands.active:
+            self.follower.prompts = self.commands.prompts_until
         self.commands.count_input = lambda: (self.input.enters, self.input.accepted_bytes)
         self.created_at_ms = now_ms()
         self.started_at = trio.current_time()

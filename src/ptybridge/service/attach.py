@@ -227,7 +227,11 @@ class _Attached:
         self.sizes_seen = session.sizes.count
         screen = session.follower.screen
         self.attachment.rendered = self._mismatched()
-        offset, picture = screen.capture(scrollback_lines)
+        marked: list[tuple[int, int]] = []
+        if self.params.marks:
+            offset, picture, marked = screen.capture_marked(scrollback_lines)
+        else:
+            offset, picture = screen.capture(scrollback_lines)
         self.reader.offset = offset
         self.attachment.replies_from = offset
         self.window.restart(offset)
@@ -242,6 +246,8 @@ class _Attached:
         await self.channel.send(
             frames.encode(frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture))
         )
+        if self.params.marks:
+            await self.channel.send(frames.encode(frames.Marks(command_marks(session, marked))))
         self.attachment.sent_offset = offset
 
     def _mismatched(self) -> bool:
@@ -404,3 +410,18 @@ class _Attached:
 
     async def _tell_error(self, exc: PtybridgeError) -> None:
         await self.channel.send(frames.encode(frames.Error(code=exc.code, message=exc.message, hint=exc.hint)))
+
+
+def command_marks(session: Session, marked: list[tuple[int, int]]) -> list[frames.CommandMark]:
+    """Tell what has become of the commands whose prompts stand in these lines; a prompt is known by its offset."""
+    commands = {one.offset: one for one in session.commands.history if one.trusted}
+    marks = []
+    for offset, line in marked:
+        command = commands.get(offset)
+        if command is None:
+            marks.append(frames.CommandMark(line, "prompt"))
+        elif command.output_end is None:
+            marks.append(frames.CommandMark(line, "running"))
+        else:
+            marks.append(frames.CommandMark(line, "done", command.exit_code))
+    return marks

@@ -48,6 +48,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     scrollback_lines: int | None = None
     window: Annotated[int, msgspec.Meta(ge=0)] = WINDOW_BYTES
     client_id: str | None = None
+    marks: bool = False
     ansi: Literal["colour", "raw", "none"] = "colour"
 
 
@@ -190,6 +191,7 @@ def _params(session_id: str, query: Query, caller: Caller, writer: bool) -> msgs
         "scrollback_lines": query.scrollback_lines,
         "ack_window_bytes": query.window or None,
         "client_id": query.client_id,
+        "marks": query.marks,
     }
     return msgspec.Raw(msgspec.json.encode(params))
 

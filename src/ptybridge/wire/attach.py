@@ -151,6 +151,24 @@ class Stored(Frame, frozen=True, gc=False):
     sha256: str
 
 
+class CommandMark(msgspec.Struct, frozen=True, gc=False):
+    """A line of a SNAPSHOT, 0 being its first of all, in which a command or a prompt begins.
+
+    `state`: "prompt" when nothing was run from it, "running", or "done"; then `exit_code` is the status, if known.
+    """
+
+    line: int
+    state: str
+    exit_code: int | None = None
+
+
+class Marks(Frame, frozen=True, gc=False):
+    """Where commands begin in the SNAPSHOT just before; sent to who asked for `marks`. JSON."""
+
+    type: ClassVar[int] = 0x1B
+    marks: list[CommandMark]
+
+
 # -- both ways ----------------------------------------------------------------------------------------------
 
 
@@ -295,6 +313,7 @@ _PAYLOADS: Final[dict[int, Callable[..., bytes]]] = {
     Mode.type: lambda frame: _MODE.pack(frame.writer),
     Error.type: _encode_json,
     Stored.type: _encode_json,
+    Marks.type: _encode_json,
     Data.type: lambda frame: _OFFSET.pack(frame.offset) + frame.data,
     Finish.type: _encode_json,
     Ping.type: lambda frame: _TOKEN.pack(frame.token),
@@ -316,6 +335,7 @@ _DECODERS: Final[dict[int, _Decode]] = {
     Mode.type: lambda payload: Mode(_MODE.unpack_from(payload)[0] != 0),
     Error.type: msgspec.json.Decoder(Error).decode,
     Stored.type: msgspec.json.Decoder(Stored).decode,
+    Marks.type: msgspec.json.Decoder(Marks).decode,
     Data.type: lambda payload: Data(_OFFSET.unpack_from(payload)[0], payload[8:]),
     Finish.type: msgspec.json.Decoder(Finish).decode,
     Ping.type: lambda payload: Ping(*_TOKEN.unpack_from(payload)),

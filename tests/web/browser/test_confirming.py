@@ -95,6 +95,15 @@ def test_a_denial_is_told_with_its_reason(site: Site, node: Node) -> None:
     assert len(node.call("session.list")["sessions"]) == 1
 
 
+def test_on_a_telephone_nothing_sticks_out(site: Site, node: Node) -> None:
+    start(site.person())
+    tab = site.person(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    tab.page.locator("#approvals .approval").wait_for()
+    assert tab.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+    tab.page.locator("#approvals").get_by_role("button", name="Deny").tap()
+    tab.page.locator("#approvals").wait_for(state="hidden")
+
+
 def test_who_does_not_wait_any_more_starts_nothing(site: Site, node: Node) -> None:
     asker = site.person()
     start(asker)

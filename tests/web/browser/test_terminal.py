@@ -184,6 +184,44 @@ def test_commands_are_marked_beside_their_lines(tab: Tab, node: Node) -> None:
     tab.page.locator(".command-mark.bad").wait_for(state="attached")
 
 
+def marks(tab: Tab) -> list[tuple[str, str]]:
+    """The marks that can be seen, from the top: what they say, and the text of the line they stand at."""
+    found = tab.page.evaluate(
+        """() => {
+            const { terminal } = document.getElementById("terminal");
+            const buffer = terminal.buffer.active;
+            const screen = document.querySelector(".xterm-screen").getBoundingClientRect();
+            return [...document.querySelectorAll(".command-mark")]
+                .map((element) => [element, element.getBoundingClientRect()])
+                .filter(([element, box]) => box.height > 0 && element.style.display !== "none")
+                .map(([element, box]) => [element, box.top - screen.top])
+                .map(([element, top]) => [element, Math.round((top * terminal.rows) / screen.height)])
+                .sort(([, a], [, b]) => a - b)
+                .map(([element, row]) => [
+                    element.title, buffer.getLine(buffer.viewportY + row)?.translateToString(true) ?? ""]);
+        }"""
+    )
+    return [(told, text) for told, text in found]
+
+
+def test_commands_are_marked_also_for_who_comes_later(site: Site, tab: Tab, node: Node, tmp_path: Path) -> None:
+    (tmp_path / ".bashrc").write_text("PS1='$ '\n")
+    session = node.create(["bash"], env={"HOME": str(tmp_path), "HISTFILE": None}, name="marked")
+    tab.attach(session)
+    tab.wait_screen(r"^\$ $|^\$$")
+    for count, line in enumerate(("seq 3", "false", "sh -c 'exit 3'"), 2):
+        tab.type(line + "\n")
+        tab.wait_screen(rf"\A(?:[^$]*^\$){{{count}}}[^$]*\Z")
+    expected = [("status 0", "$ seq 3"), ("status 1", "$ false"), ("status 3", "$ sh -c 'exit 3'")]
+    tab.wait(lambda: marks(tab)[:3] == expected, "the marks")
+    later = site.person(viewport={"width": 1100, "height": 700})
+    later.attach(session)
+    later.wait(lambda: marks(later)[:3] == expected, "the same marks")
+    # What runs from the prompt that was there is marked, too.
+    later.type("sh -c 'exit 4'\n")
+    later.wait(lambda: marks(later)[3:4] == [("status 4", "$ sh -c 'exit 4'")], "the mark of the new command")
+
+
 def test_a_program_gets_the_clipboard_only_when_allowed(tab: Tab, node: Node) -> None:
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.attach(node.create(r"read a; printf '\033]52;c;aGVsbG8=\007'; printf '\033]52;c;?\007'; cat -v"))

@@ -38,7 +38,7 @@ export class Approvals {
   #open: Approval[] = [];
   #cards = new Map<string, Card>();
 
-  /** `changed` gets the open questions, and those that were not there before. */
+  /** `changed` gets the open questions, and those for us that were not there before. */
   constructor(
     readonly may: Rights,
     readonly place: HTMLElement,
@@ -70,7 +70,7 @@ export class Approvals {
     }
     this.#open = found;
     for (const one of found) this.#show(one);
-    this.changed(found, fresh);
+    this.changed(found, fresh.filter(({ decidable }) => decidable));
   }
 
   #show(one: Approval): void {

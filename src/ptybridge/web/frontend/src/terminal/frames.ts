@@ -13,8 +13,16 @@ export type Frame =
   | { type: "detached"; reason: string; text: string }
   | { type: "mode"; writer: boolean }
   | { type: "error"; code: string; message: string; hint: string | null }
+  | { type: "marks"; marks: CommandMark[] }
   | { type: "ping"; token: Uint8Array }
   | { type: "pong"; token: Uint8Array };
+
+/** A line of a snapshot, 0 being its first of all, in which a command or a prompt begins. */
+export interface CommandMark {
+  line: number;
+  state: "prompt" | "running" | "done";
+  exit_code: number | null;
+}
 
 /** How a program ended. */
 export interface Exit {
@@ -80,6 +88,8 @@ function decodePayload(type: number, view: DataView): Frame | null {
       return { type: "mode", writer: view.getUint8(0) !== 0 };
     case 0x19:
       return { type: "error", ...json<{ code: string; message: string; hint: string | null }>(view) };
+    case 0x1b:
+      return { type: "marks", ...json<{ marks: CommandMark[] }>(view) };
     case PING:
       return { type: "ping", token: rest(view, 0) };
     case PONG:

@@ -79,7 +79,7 @@ export class Link {
     const { rows, cols } = size();
     const url = socketAddress(`v1/sessions/${sessionId}/attach`);
     // Without a mode who may not write watches; asked for, writing would be refused.
-    const query = { rows, cols, client_id: clientId, window: WINDOW_BYTES, ...(viewer && { mode: "viewer" }) };
+    const query = { rows, cols, client_id: clientId, window: WINDOW_BYTES, marks: true, ...(viewer && { mode: "viewer" }) };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
     const resumed = this.offset !== null;
     if (resumed) url.searchParams.set("offset", String(this.offset));

@@ -44,6 +44,7 @@ class Page {
   #writer: boolean;
   #exit: Exit | null = null;
   #early: Uint8Array[] = [];
+  #marks: Marks;
   #away = false;
 
   constructor(
@@ -56,6 +57,7 @@ class Page {
     this.view = makeView(byId("terminal"));
     const whole = this.watching || session.window_size_policy === "manual";
     byId("terminal").classList.toggle("whole", whole);
+    this.#marks = new Marks(this.view.terminal);
     this.sizing = new Sizing(this.view, byId("terminal"), session, whole);
     this.sizing.apply();
     this.people = new People(session, may);
@@ -99,7 +101,7 @@ class Page {
     terminal.onBinary((data) => this.#send(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onTitleChange((title) => this.#showTitle(title));
     terminal.onBell(() => this.notice());
-    const marks = new Marks(terminal);
+    const marks = this.#marks;
     const openSearch = addSearch(terminal, search);
     const fontSize = (by: number | null) => {
       terminal.options.fontSize = changeFontSize(by);
@@ -192,6 +194,8 @@ class Page {
         return this.feed.write(frame.data, this.link.offset);
       case "snapshot":
         return this.#redraw(frame);
+      case "marks":
+        return this.feed.then(() => this.#marks.place(frame.marks));
       case "rendered":
         // A picture cannot be gone on from: after a loss the next one comes whole.
         this.link.offset = null;

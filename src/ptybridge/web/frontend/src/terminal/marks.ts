@@ -5,12 +5,14 @@
 import type { IDecoration, IMarker, Terminal } from "@xterm/xterm";
 
 import { setText } from "../common/dom";
+import type { CommandMark } from "./frames";
 
 interface Mark {
   marker: IMarker;
   decoration: IDecoration | undefined;
   exit: number | null;
   ran: boolean;
+  ended: boolean;
 }
 
 // Older marks scroll out with their lines anyway; this is for those who clear nothing.
@@ -35,6 +37,15 @@ export class Marks {
     else if (direction > 0) this.terminal.scrollToBottom();
   }
 
+  /** Take over the marks of a snapshot that has just been drawn into an empty terminal. */
+  place(marks: CommandMark[]): void {
+    for (const { marker } of [...this.#marks]) marker.dispose();
+    const buffer = this.terminal.buffer.active;
+    if (buffer.type !== "normal") return;
+    for (const { line, state, exit_code } of marks)
+      this.#add(line - buffer.baseY - buffer.cursorY, { exit: exit_code, ran: state !== "prompt", ended: state === "done" });
+  }
+
   #sequence(data: string): void {
     const last = this.#marks.at(-1);
     switch (data[0]) {
@@ -45,6 +56,7 @@ export class Marks {
         break;
       case "D": {
         const code = /^D;(\d+)/.exec(data)?.[1];
+        if (last?.ran) last.ended = true;
         if (last?.ran && code !== undefined) last.exit = Number(code);
         break;
       }
@@ -58,8 +70,15 @@ export class Marks {
     // A prompt that is drawn again (a resize, a redisplay) is the same prompt.
     const last = this.#marks.at(-1);
     if (last && !last.ran && last.marker.line === marker.line) return marker.dispose();
+    marker.dispose();
+    this.#add(0, { exit: null, ran: false, ended: false });
+  }
+
+  /** Mark the line that lies so many below the cursor's. */
+  #add(below: number, state: Pick<Mark, "exit" | "ran" | "ended">): void {
+    const marker = this.terminal.registerMarker(below);
     const decoration = this.terminal.registerDecoration({ marker, x: 0, width: 1, layer: "top" });
-    const mark: Mark = { marker, decoration, exit: null, ran: false };
+    const mark: Mark = { marker, decoration, ...state };
     decoration?.onRender((element) => draw(element, mark));
     marker.onDispose(() => {
       this.#marks = this.#marks.filter((other) => other !== mark);
@@ -70,8 +89,10 @@ export class Marks {
 }
 
 function draw(element: HTMLElement, mark: Mark): void {
-  const state = mark.exit === null ? (mark.ran ? "running" : "prompt") : mark.exit === 0 ? "good" : "bad";
+  // Of one that was ended by a new prompt nobody knows how.
+  const unknown = mark.ran && !mark.ended ? "running" : "prompt";
+  const state = mark.exit === null ? unknown : mark.exit === 0 ? "good" : "bad";
   element.className = `xterm-decoration command-mark ${state}`;
-  element.title = mark.exit === null ? (mark.ran ? "running" : "") : `status ${mark.exit}`;
+  element.title = mark.exit === null ? (unknown === "running" ? "running" : "") : `status ${mark.exit}`;
   setText(element, "");
 }
