@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.cli.test_serving import Served
 from tests.survival.harness import PATIENCE_SECONDS, Node, eventually
 
 NeedTool = Callable[[str], str]
@@ -165,3 +166,16 @@ def tab(site: Site) -> Tab:
 def shell(node: Node) -> str:
     """A session with a bash whose prompt is known."""
     return node.create(["bash", "--norc", "-i"], env={"PS1": "$ ", "HISTFILE": None}, name="shell")
+
+
+@pytest.fixture
+def serve(runtime_dir: Path) -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(*options: str) -> Served:
+        started.append(Served(runtime_dir, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

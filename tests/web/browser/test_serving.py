@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,19 +74,6 @@ def test_what_a_program_draws_is_shut_in(tab: Tab, node: Node) -> None:
     tab.wait(lambda: "q=cat" in frame.locator("#n").inner_text(), "the form")
     assert tab.page.url.endswith("/app/found?q=cat")
     tab.problems.clear()
-
-
-@pytest.fixture
-def serve(runtime_dir: Path) -> Iterator[Callable[..., Served]]:
-    started: list[Served] = []
-
-    def start(*options: str) -> Served:
-        started.append(Served(runtime_dir, *options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
 
 
 @pytest.mark.parametrize("pipes", [False, True])

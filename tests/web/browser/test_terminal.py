@@ -157,25 +157,6 @@ def test_a_program_without_a_terminal_gets_lines(tab: Tab, node: Node) -> None:
     tab.wait_screen("^got one\ngot two$")
 
 
-def test_links_lead_only_where_a_page_can(tab: Tab, node: Node) -> None:
-    program = (
-        r"read x; clear; printf '\033]8;;javascript:alert(1)\007click\033]8;;\007 https://example.org/a\n'; sleep 1000"
-    )
-    tab.attach(node.create(program))
-    tab.type("\n")
-    tab.wait_screen("click https")
-    tab.page.evaluate("() => { window.opened = []; window.open = (url) => void window.opened.push(url); }")
-    box = tab.page.locator(".xterm-screen").bounding_box()
-    assert box is not None
-    target = tab.page.locator("#link-target")
-    for column, told in ((2, "(not opened from here)"), (12, "https://example.org/a")):
-        cell = box["width"] / tab.size()[1]
-        tab.page.mouse.move(box["x"] + (column + 0.5) * cell, box["y"] + 8)
-        target.get_by_text(told).wait_for()
-        tab.page.mouse.click(box["x"] + (column + 0.5) * cell, box["y"] + 8)
-    assert tab.page.evaluate("window.opened") == ["https://example.org/a"]
-
-
 def test_commands_are_marked_beside_their_lines(tab: Tab, node: Node) -> None:
     tab.attach(node.create(["bash"]))
     tab.wait_screen(r"\$ $|# $")
@@ -220,14 +201,3 @@ def test_commands_are_marked_also_for_who_comes_later(site: Site, tab: Tab, node
     # What runs from the prompt that was there is marked, too.
     later.type("sh -c 'exit 4'\n")
     later.wait(lambda: marks(later)[3:4] == [("status 4", "$ sh -c 'exit 4'")], "the mark of the new command")
-
-
-def test_a_program_gets_the_clipboard_only_when_allowed(tab: Tab, node: Node) -> None:
-    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab.attach(node.create(r"read a; printf '\033]52;c;aGVsbG8=\007'; printf '\033]52;c;?\007'; cat -v"))
-    tab.type("x\n")
-    dialog = tab.page.get_by_role("dialog")
-    dialog.get_by_text("hello").wait_for()
-    # It asks to read, too, and gets nothing.
-    dialog.get_by_role("button", name="Allow").click()
-    tab.wait(lambda: tab.page.evaluate("navigator.clipboard.readText()") == "hello", "the text on the clipboard")

@@ -8,10 +8,18 @@ import { h } from "../common/dom";
 import { toast } from "../common/toast";
 
 const PREVIEW_CHARACTERS = 1500;
+// What a program may put on the clipboard at once; nobody judges more than that by looking at its beginning.
+const MOST_CLIPBOARD = 256 * 1024;
 // Escape sequences in a paste could end the paste early and then type commands; tab and line ends are text.
 const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 
-export function addClipboard(terminal: Terminal, place: HTMLElement, writable: () => boolean): void {
+/** `asks`: whether a program may ask for the clipboard here at all; a person's own pastes are another thing. */
+export function addClipboard(
+  terminal: Terminal,
+  place: HTMLElement,
+  writable: () => boolean,
+  asks: () => boolean,
+): void {
   place.addEventListener("paste", (event) => void pasted(event), { capture: true });
   async function pasted(event: ClipboardEvent): Promise<void> {
     event.preventDefault();
@@ -25,6 +33,9 @@ export function addClipboard(terminal: Terminal, place: HTMLElement, writable: (
     readText: () => Promise.resolve(""),
     writeText: async (_: string, text: string) => {
       if (!text || document.hidden) return;
+      // What runs there is others', too: whoever types can have it print this.
+      if (!asks()) return toast("The program wanted to use your clipboard, which shared sessions may not.");
+      if (text.length > MOST_CLIPBOARD) return toast("The program wanted to put more on your clipboard than it may.");
       allowed ||= await mayWrite(text);
       if (allowed) await writeClipboard(text);
     },

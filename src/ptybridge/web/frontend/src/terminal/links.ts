@@ -4,6 +4,7 @@ import { WebLinksAddon } from "@xterm/addon-web-links";
 import type { Terminal } from "@xterm/xterm";
 
 import { byId } from "../common/dom";
+import { plain } from "../common/plain";
 
 // What a click may open. Others (file:, javascript:, an application's own) could do more than show a page.
 const ALLOWED = new Set(["http:", "https:", "mailto:"]);
@@ -27,7 +28,7 @@ function open(uri: string): void {
 function show(uri: string | null): void {
   const place = byId("link-target");
   place.hidden = uri === null;
-  place.textContent = uri === null ? "" : isAllowed(uri) ? uri : `${uri} (not opened from here)`;
+  place.textContent = uri === null ? "" : isAllowed(uri) ? new URL(uri).href : `${plain(uri)} (not opened from here)`;
 }
 
 export function isAllowed(uri: string): boolean {

@@ -9,6 +9,7 @@ import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
 import { Drawer } from "../files/drawer";
 import { type Session, label } from "../common/model";
+import { plain } from "../common/plain";
 import { type Rights, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
@@ -136,7 +137,12 @@ class Page {
       previousCommand: () => marks.go(-1),
       nextCommand: () => marks.go(1),
     });
-    addClipboard(terminal, byId("terminal"), () => this.#writer && !this.#exit);
+    addClipboard(
+      terminal,
+      byId("terminal"),
+      () => this.#writer && !this.#exit,
+      () => !this.watching && !this.#session.shared,
+    );
     new ResizeObserver(() => this.#resized()).observe(byId("terminal"));
     // The dot of a notice goes when somebody has looked.
     addEventListener("focus", () => this.#showTitle(this.#session.title));
@@ -266,7 +272,8 @@ class Page {
     if (document.hidden && !document.title.startsWith("● ")) document.title = `● ${document.title}`;
   }
 
-  #showTitle(title: string): void {
+  #showTitle(printed: string): void {
+    const title = plain(printed);
     const name = label(this.#session);
     this.#session = { ...this.#session, title };
     setText(byId("title"), title === name ? "" : title);
