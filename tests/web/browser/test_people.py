@@ -1,7 +1,7 @@
 """Several people on one session, who may type, watching, telephones."""
 
 from tests.survival.harness import Node
-from tests.web.browser.conftest import Site
+from tests.web.browser.conftest import Site, Tab
 
 
 def test_two_people_see_the_same_and_each_other(site: Site, shell: str) -> None:
@@ -93,3 +93,22 @@ def test_after_the_login_comes_what_was_wanted(site: Site, shell: str, node: Nod
     tab.page.wait_for_url(f"**/s/{shell}")
     tab.wait_terminal()
     tab.wait_screen(r"^\$ ")
+
+
+def test_many_tabs_of_one_browser_get_in_each_others_way_nowhere(site: Site, node: Node) -> None:
+    """A browser has six connections to a server over HTTP/1.1, whatever the number of its tabs."""
+    first = site.person()
+    first.page.get_by_role("heading", name="No sessions yet").wait_for()
+    tabs = [first]
+    for number in range(8):
+        tab = Tab(first.page.context.new_page(), first.base)
+        site.tabs.append(tab)
+        tabs.append(tab)
+        tab.attach(node.create("echo shown; exec cat", name=f"one-{number}"))
+        tab.wait_screen("^shown$")
+    # All hear what happens, also when the one that has listened for all of them is gone.
+    first.page.get_by_role("link", name="one-7").wait_for()
+    first.page.close()
+    session = node.call("session.list", name="one-7")["sessions"][0]["session_id"]
+    node.call("session.update", session_id=session, name="renamed")
+    tabs[-1].page.locator("#name").get_by_text("renamed").wait_for()

@@ -1,7 +1,13 @@
-/** The daemon's events, live. The browser connects again by itself and says which event it has seen last. */
+/**
+ * The daemon's events, live; one connection for all tabs of a browser.
+ *
+ * Over HTTP/1.1 a browser has six connections to a server for all its tabs, so six tabs that listen would leave none
+ * for anything else. The tab that holds a lock listens and passes on what it hears; when it is closed the lock, and
+ * with it the listening, goes to another.
+ */
 
 import { goToLogin } from "./api";
-import { address } from "./base";
+import { BASE, address } from "./base";
 import type { DaemonEvent } from "./model";
 
 const TYPES = [
@@ -33,7 +39,50 @@ export interface Following {
   lost: () => void;
 }
 
-export function followEvents(following: Following): () => void {
+/** What tabs tell each other. `to`: only for the tab that has asked. */
+type Message = { said: "event"; event: DaemonEvent } | { said: "open"; to?: string } | { said: "lost" } | { said: "hello"; from: string };
+
+export function followEvents(following: Following): void {
+  const name = `ptybridge.events ${BASE.pathname}`;
+  // Without a secure context there are no locks: then each tab listens for itself.
+  if (!("locks" in navigator)) return listen(following);
+  const id = Math.random().toString(36).slice(2);
+  const channel = new BroadcastChannel(name);
+  const tell = (message: Message) => channel.postMessage(message);
+  let listens = false;
+  let connected = false;
+  channel.addEventListener("message", ({ data }: MessageEvent<Message>) => {
+    if (data.said === "hello" && listens && connected) tell({ said: "open", to: data.from });
+    if (listens) return;
+    if (data.said === "event") following.event(data.event);
+    else if (data.said === "open" && (data.to === undefined || data.to === id)) following.open();
+    else if (data.said === "lost") following.lost();
+  });
+  tell({ said: "hello", from: id });
+  void navigator.locks.request(name, () => {
+    listens = true;
+    listen({
+      event: (event) => {
+        following.event(event);
+        tell({ said: "event", event });
+      },
+      open: () => {
+        connected = true;
+        following.open();
+        tell({ said: "open" });
+      },
+      lost: () => {
+        connected = false;
+        following.lost();
+        tell({ said: "lost" });
+      },
+    });
+    // Held until this tab is gone.
+    return new Promise<never>(() => undefined);
+  });
+}
+
+function listen(following: Following): void {
   const url = address("v1/events");
   let source: EventSource;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -62,8 +111,4 @@ export function followEvents(following: Following): () => void {
     connect();
   };
   connect();
-  return () => {
-    clearTimeout(timer);
-    source.close();
-  };
 }
