@@ -30,7 +30,7 @@ WORK = (
 def take(directory: Path, chromium: str, home: Path) -> None:
     """Start a daemon with something to see, and take the pictures."""
     node = Node(home)
-    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    node.start(env={"PTYBRIDGE_WEB_PORT": "0", "PTYBRIDGE_FILES_ROOTS": str(home)})
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
@@ -59,6 +59,9 @@ def _pictures(site: Site, work: str, directory: Path) -> None:
     other.attach(work, "?view")
     dark.page.get_by_text("1 other").wait_for()
     dark.page.screenshot(path=directory / "terminal.png")
+    other.page.get_by_role("button", name="Files").click()
+    other.page.locator("#files .entry").first.wait_for()
+    other.page.screenshot(path=directory / "files.png")
     other.goto("/")
     other.page.get_by_text("waits for input").wait_for()
     other.page.screenshot(path=directory / "dashboard-light.png")

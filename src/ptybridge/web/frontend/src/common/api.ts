@@ -65,16 +65,37 @@ export function refusal(status: number, text: string): ApiError {
   }
 }
 
-/** Leave for the login page, which comes back here. */
+let leaving = false;
+
+/** End the login, and leave for the page that asks for another. */
+export async function logOut(): Promise<void> {
+  // What is open ends with the login, and must not lead there a second time.
+  leaving = true;
+  try {
+    await call("POST", "v1/logout");
+  } catch (error) {
+    leaving = false;
+    throw error;
+  }
+  location.assign(address("login"));
+}
+
+/** Leave for the login page, which comes back here; once, however many calls are refused. */
 export function goToLogin(): void {
   const login = address("login");
-  if (location.pathname === login.pathname) return;
+  if (leaving || location.pathname === login.pathname) return;
+  leaving = true;
   login.searchParams.set("next", location.pathname.slice(address("").pathname.length));
   location.replace(login);
 }
 
 /** What to tell a person about anything that was thrown. */
 export function explain(error: unknown): string {
-  if (error instanceof ApiError && error.hint) return `${error.message} – ${error.hint}`;
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof ApiError && error.hint) return sentence(`${error.message} – ${error.hint}`);
+  return sentence(error instanceof Error ? error.message : String(error));
+}
+
+/** With a capital, as people begin sentences; a path or a name that stands first stays what it is. */
+export function sentence(text: string): string {
+  return /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }

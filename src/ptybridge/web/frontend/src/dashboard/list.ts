@@ -160,7 +160,7 @@ export class List {
         { class: "hint" },
         ...(none
           ? this.mayCreate
-            ? ["Press ", h("kbd", {}, "n"), " for a new one, or run ", h("code", {}, "ptybridge new"), " in a shell."]
+            ? ["Start one with New session", h("span", { class: "by-key" }, " ", h("kbd", {}, "n")), ", or run ", h("code", {}, "ptybridge new"), " in a shell."]
             : ["What is started here shows by itself."]
           : ["No session has all of this in its name, command, directory or tags."]),
       ),

@@ -3,7 +3,7 @@
 import "../common/base.css";
 import "./dashboard.css";
 
-import { call, explain } from "../common/api";
+import { call, explain, logOut } from "../common/api";
 import { Approvals } from "../common/approvals";
 import { address } from "../common/base";
 import { tell } from "../common/dialog";
@@ -146,20 +146,13 @@ async function showNode(): Promise<void> {
     .join(" · "));
 }
 
-async function logOut(): Promise<void> {
-  try {
-    await call("POST", "v1/logout");
-    location.assign(address("login"));
-  } catch (error) {
-    toast(explain(error), "bad");
-  }
-}
-
 followTheme();
 document.addEventListener("keydown", onKey);
 byId("new").addEventListener("click", create);
 byId("help").addEventListener("click", help);
-byId("logout").addEventListener("click", () => void logOut());
+byId("logout").addEventListener("click", () => {
+  logOut().catch((error: unknown) => toast(explain(error), "bad"));
+});
 byId("theme").addEventListener("click", toggleTheme);
 store.start();
 rights().then(

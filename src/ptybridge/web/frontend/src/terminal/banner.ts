@@ -1,5 +1,6 @@
 /** The line above the terminal that says what the connection is doing, and cards when the session is over. */
 
+import { sentence } from "../common/api";
 import { address } from "../common/base";
 import { confirmed } from "../common/confirm";
 import { ask } from "../common/dialog";
@@ -42,12 +43,15 @@ export function showLost(retryAt: number, retry: () => void): void {
 /** The session is over: how, how long it took, and what to do now; `again`: it may be run again. */
 export function showEnd(session: Session, exit: Exit, again: boolean): void {
   const good = exit.exit_code === 0;
-  const ran = duration((session.exited_at_ms ?? Date.now()) - session.created_at_ms);
+  const ms = (session.exited_at_ms ?? Date.now()) - session.created_at_ms;
+  const ran = ms < 1000 ? "less than a second" : duration(ms);
+  // Nobody types any more.
+  document.body.classList.add("over");
   const card = byId("ending");
   const repeat = h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again");
   const all = h("a", { class: "button", href: address("").href }, "All sessions");
   card.replaceChildren(
-    h("h2", { class: good ? "good" : "bad" }, `${good ? "✓" : "✕"} ${sentence(ending(exit))}`),
+    h("h2", { class: good ? "good" : "bad" }, `${good ? "✓" : "✕"} ${sentence(`${ending(exit)} `).trim()}`),
     h("p", { class: "hint" }, h("code", {}, commandLine(session)), ` · ran for ${ran}`),
     h(
       "div",
@@ -64,9 +68,10 @@ export function showEnd(session: Session, exit: Exit, again: boolean): void {
 /** Instead of a terminal: why there is none. */
 export function showRefused(reason: string): void {
   const card = byId("ending");
+  document.body.classList.add("refused");
   card.replaceChildren(
     h("h2", { class: "bad" }, "This session cannot be shown"),
-    h("p", {}, reason),
+    h("p", {}, sentence(reason)),
     h("div", { class: "actions" }, h("a", { class: "button primary", href: address("").href }, "All sessions")),
   );
   card.hidden = false;
@@ -84,8 +89,4 @@ async function runAgain(session: Session): Promise<void> {
       location.assign(address(`s/${made.session_id}`));
     },
   });
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -3,7 +3,7 @@
 import "../common/base.css";
 import "./terminal.css";
 
-import { call, explain } from "../common/api";
+import { ApiError, call, explain } from "../common/api";
 import { CLIENT_ID } from "../common/client";
 import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
@@ -295,7 +295,8 @@ async function main(): Promise<void> {
     byId("viewing").title = reason ?? "";
     page = new Page(session, may, watching);
   } catch (error) {
-    return showRefused(explain(error));
+    // What helps in a shell, its hint, does not help here.
+    return showRefused(error instanceof ApiError ? error.message : explain(error));
   }
   const questions = addQuestions(page.may, () => page.notice());
   let asked = false;
