@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -13,6 +14,10 @@ from tests.bench.results import NOISE, OURS, Row, Target, bounded, compare
 DIRECT = "pty in C"
 # Our own daemon that has the terminals itself: what outliving the daemon costs.
 IN_PROCESS = "without keeper"
+# A daemon has loaded everything when its memory is steady for so long; on a busy machine that takes a while.
+QUIET_SECONDS = 2.0
+STEADY_BYTES = 512 * 1024
+SETTLE_SECONDS = 30.0
 
 
 def flood_throughput(lab: Lab) -> list[Row]:
@@ -148,6 +153,7 @@ def stalled_viewer(
 
     with lab.daemon() as daemon:
         way_to = ways(daemon)
+        settle(daemon.pid)
         slowest(daemon, "watch")  # warm: what a first flood allocates once is not the stalled viewer's doing
         rows = compare(
             "P6",
@@ -190,14 +196,13 @@ def figures_of(process: subprocess.Popen[str]) -> dict[str, float]:
 
 @contextmanager
 def peak_memory(pid: int) -> Iterator[list[int]]:
-    """Watch a process's resident memory; yields [before, most], the latter growing until the end."""
-    process = psutil.Process(pid)
-    memory = [process.memory_info().rss] * 2
+    """Watch the memory that is a process's own; yields [before, most], the latter growing until the end."""
+    memory = [own_memory(pid)] * 2
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            memory[1] = max(memory[1], process.memory_info().rss)
+            memory[1] = max(memory[1], own_memory(pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -206,3 +211,19 @@ def peak_memory(pid: int) -> Iterator[list[int]]:
     finally:
         done.set()
         watcher.join()
+
+
+def own_memory(pid: int) -> int:
+    """Return the resident bytes that are this process's: programs' files and the keeper's rings are shared."""
+    found = psutil.Process(pid).memory_info()
+    return int(found.rss - found.shared)
+
+
+def settle(pid: int) -> None:
+    """Wait until a daemon has loaded what it loads beside its work (some 30 MB), so that no figure has that in it."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    before, since = own_memory(pid), time.monotonic()
+    while time.monotonic() < min(deadline, since + QUIET_SECONDS):
+        time.sleep(0.1)
+        if abs((now := own_memory(pid)) - before) > STEADY_BYTES:
+            before, since = now, time.monotonic()
