@@ -272,7 +272,10 @@ async def recovered(stage: Stage) -> Any:
     command = ["sh", "-c", f": {VALUE}; exec sleep 300"]
     labels = {"name": f"pane {stage.client.caller.profile}", "owner": "o"}
     await stage.client.call(session.CREATE, command=command, backend="tmux", **labels)
-    return await stage.client.call(recovery.RECOVER, **labels)
+    found = await stage.client.call(recovery.RECOVER, **labels)
+    # What is in tmux would outlive the daemon, and the test.
+    await stage.client.call(session.CLOSE, session_id=found.session.session_id)
+    return found
 
 
 def one_call(operation: Any, **params: Any) -> Look:
