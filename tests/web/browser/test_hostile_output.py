@@ -48,9 +48,10 @@ def test_s25_more_than_anybody_judges_is_refused(tab: Tab, node: Node) -> None:
 
 
 def test_s25_who_only_watches_is_not_asked_about_the_clipboard(site: Site, node: Node) -> None:
-    session = node.create(f"read a; {HELLO}; cat")
+    session = node.create(f"echo ready; read a; {HELLO}; cat")
     tab = site.person()
     tab.attach(session, "?view")
+    tab.wait_screen("^ready$")
     node.call("session.write", session_id=session, data="\n")
     tab.page.get_by_text("shared sessions may not").wait_for()
     assert tab.page.get_by_role("dialog").count() == 0
