@@ -107,15 +107,17 @@ Look = Callable[[Stage], Awaitable[Any]]
 
 async def read_in_pages(stage: Stage) -> list[Any]:
     """Read everything in small pages, as text, as base64 and by offset; a reader puts the pages together."""
+    whole = [await stage.call(terminal.READ, offset=0, encoding=encoding) for encoding in ("text", "base64")]
+    # They end everywhere in a secret, and thousands of them would only take long.
+    size = 7 if len(whole[0].data) < 2000 else 61
     pages, offset = [], 0
     while True:
-        page = await stage.call(terminal.READ, offset=offset, max_bytes=7)
+        page = await stage.call(terminal.READ, offset=offset, max_bytes=size)
         if not page.data:
             break
         pages.append(page)
         offset = page.next_offset
-    whole = [await stage.call(terminal.READ, offset=0, encoding=encoding) for encoding in ("text", "base64")]
-    while (page := await stage.call(terminal.READ, max_chars=5)).data:
+    while (page := await stage.call(terminal.READ, max_chars=size - 2)).data:
         pages.append(page)
     return whole + pages
 
