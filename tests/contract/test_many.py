@@ -66,7 +66,7 @@ async def many_sessions(local: LocalClient, count: int, busy: int) -> None:
     assert (await local.call(session.LIST)).sessions == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_p13_500_sessions_50_of_them_busy(local: LocalClient) -> None:
     await many_sessions(local, 500, 50)
 
@@ -96,7 +96,7 @@ async def many_spawns(local: LocalClient, count: int) -> None:
     assert nothing_more_is_held(before)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_r13_500_spawns_leave_nothing(local: LocalClient) -> None:
     await many_spawns(local, 500)
 

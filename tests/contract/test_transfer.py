@@ -200,15 +200,19 @@ async def test_a_file_that_changes_while_it_is_read_is_told(client: Client, plac
     with (place / "f").open("wb") as big:
         big.truncate(16 << 20)
     async with client.channel(transfer.DOWNLOAD, path=str(place / "f")) as link:
-        await link.next_of(frames.Data)
+        got, acknowledged = len((await link.next_of(frames.Data)).data), 0
         os.truncate(place / "f", 5 << 20)
         while True:
+            # Only while the daemon waits for it: an acknowledgement to one that has closed is an error of its own.
+            if got - acknowledged >= link.opened.window_bytes:
+                acknowledged = got
+                await link.send(frames.Ack(got))
             frame = await link.next()
             if isinstance(frame, frames.Error):
                 assert frame.code == "etag_mismatch"
                 break
             assert isinstance(frame, frames.Data)
-            await link.send(frames.Ack(frame.offset + len(frame.data)))
+            got += len(frame.data)
 
 
 async def test_a_part_that_nobody_resumes_is_deleted_when_it_is_old(

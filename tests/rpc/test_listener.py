@@ -288,8 +288,11 @@ def test_s13_another_user_is_refused(
 
 
 def test_s15_log_and_state_are_for_their_owner_alone(
-    path: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+    path: Path, tmp_path: Path, started: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # /tmp itself is everybody's, other tests' too.
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     state = tmp_path / "state"
     assert said(serve(started, path, state)) == "up"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -297,7 +300,7 @@ def test_s15_log_and_state_are_for_their_owner_alone(
     assert files
     for one in files:
         assert stat.S_IMODE(one.stat().st_mode) & 0o077 == 0, one
-    assert not [name for name in os.listdir("/tmp") if name.startswith("ptybridge")]
+    assert os.listdir(tmp_path / "temporary") == []
 
 
 def test_s15_a_log_that_is_a_symlink_is_not_followed(

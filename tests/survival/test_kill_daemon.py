@@ -51,7 +51,7 @@ def test_r15_soak_ten_thousand_kills(node: Node, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pty", "pipes"])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_r15_a_killed_daemon_loses_and_doubles_nothing(node: Node, kind: str) -> None:
     cycles = CYCLES if kind == "pty" else CYCLES * 2 // 3
     follower = killed_many_times(node, kind, cycles, seed=CYCLES)

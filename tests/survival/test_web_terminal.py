@@ -122,7 +122,7 @@ class WebFollower(Follower):
             return
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_r25_a_killed_daemon_is_no_gap_in_a_browsers_terminal(node: Node) -> None:
     chance = random.Random(25)
     node.env["PTYBRIDGE_WEB_PORT"] = "0"

@@ -20,7 +20,7 @@ from ptybridge.api import key, session
 from ptybridge.daemon import Daemon
 
 # The official client leaves generators of its HTTP library unfinished, which asyncio overlooks and Trio does not.
-pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")]
+pytestmark = [pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")]
 
 WANTED: Headers = [("accept", "application/json, text/event-stream")]
 HANDSHAKE = {
