@@ -145,11 +145,11 @@ def test_an_upload_goes_on_where_a_killed_daemon_left_it(drawer: Tab, node: Node
         lambda one: ranges.append(one.headers.get("content-range", "whole")) if one.method == "PUT" else None,
     )
     large = tmp_path / "large.bin"
-    large.write_bytes(os.urandom(1 << 20) * 48)
+    large.write_bytes(os.urandom(1 << 20) * 64)
     # Slowly, so that there is a middle.
     slow = drawer.page.context.new_cdp_session(drawer.page)
     slow.send("Network.enable")
-    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4 << 20}
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 2 << 20}
     slow.send("Network.emulateNetworkConditions", limits)
     drawer.page.get_by_label("Files to upload").set_input_files(large)
 
