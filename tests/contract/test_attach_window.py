@@ -40,6 +40,25 @@ async def test_r24_no_more_is_sent_than_the_window_allows(client: Client) -> Non
         assert b"the end" in snapshot.data
 
 
+async def test_who_acknowledges_in_large_steps_is_led_past_a_gap_too(client: Client) -> None:
+    session_id = await script(
+        client, "read x; seq 1 100000; echo 'the end'; read x", echo=False, max_output_bytes=65536
+    )
+    async with client.attach(session_id=session_id, rows=30, cols=120, ack_window_bytes=WINDOW) as link:
+        await link.acknowledge()
+        await link.write("\n")
+        await until(client, session_id, "the end", offset=None, client_id="other")
+        await link.in_step()
+        got = [frame for frame in link.ready if isinstance(frame, frames.Output)]
+        link.ready.clear()
+        at = got[-1].offset + len(got[-1].data)
+        # The rest is less than a step of its own, so it says nothing more until something comes.
+        await link.send(frames.Ack(at - WINDOW // 2))
+        gap = await link.next_of(frames.Gap)
+        assert gap.start == at
+        assert b"the end" in (await link.next_of(frames.Snapshot)).data
+
+
 async def test_acknowledging_keeps_everything_coming(client: Client) -> None:
     session_id = await script(
         client, "read x; seq 1 100000; exit 3", echo=False, max_output_bytes=65536, overflow="pause"

@@ -222,7 +222,7 @@ class _Attached:
         it when it has shown what came before: else one that shows nothing would get the present again and again.
         """
         session = self.session
-        await self.window.drained()
+        await self.window.mostly_shown()
         await session.follower.catch_up()
         self.sizes_seen = session.sizes.count
         screen = session.follower.screen

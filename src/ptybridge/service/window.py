@@ -14,11 +14,12 @@ class AckWindow:
         self._size = size
         self._sent = 0
         self._acked = 0
+        self._picture = 0
         self._moved = trio.Event()
 
     def restart(self, offset: int) -> None:
         """Go on from `offset`: a snapshot, or the place of a resume. Nothing is out."""
-        self._sent = self._acked = offset
+        self._sent = self._acked = self._picture = offset
 
     def sent(self, offset: int) -> None:
         """Note that everything before `offset` is on its way."""
@@ -26,7 +27,7 @@ class AckWindow:
 
     def painted(self, offset: int) -> None:
         """Note that a picture as of `offset` is on its way, which counts until it is acknowledged by itself."""
-        self._sent = offset
+        self._sent = self._picture = offset
         self._acked = min(self._acked, offset - 1)
 
     def acknowledge(self, offset: int) -> None:
@@ -47,4 +48,12 @@ class AckWindow:
     async def drained(self) -> None:
         """Wait until everything sent is acknowledged; at once for a client without a window."""
         while self._size is not None and self._acked < self._sent:
+            await self.wait()
+
+    async def mostly_shown(self) -> None:
+        """Wait until the last picture is acknowledged, and all but half a window of what was sent behind it.
+
+        Not until everything is: a client may acknowledge in larger steps than the rest of what it has been sent.
+        """
+        while self._size is not None and (self._acked < self._picture or self._sent - self._acked > self._size // 2):
             await self.wait()
