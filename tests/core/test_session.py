@@ -203,3 +203,19 @@ async def test_queries_are_answered_when_nobody_else_can(autojump_clock: MockClo
         assert child.received == b"\x1b[0n"
         nursery.cancel_scope.cancel()
     assert session.status is None or session.status == ExitStatus()
+
+
+async def test_an_output_rate_can_come_later_and_go_again(autojump_clock: MockClock) -> None:
+    world = FakeWorld()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.sessions.run)
+        session, child = await world.create()
+        child.print(b"x" * 5000)
+        for rate, limited in ((None, False), (1000, True), (2000, True), (None, False), (1000, True)):
+            session.set_output_rate(rate)
+            await trio.sleep(0.1)
+            room = (session.log.floor() or 0) + session.log.ring.capacity - session.log.end
+            assert (room <= 2000) is limited
+        nursery.cancel_scope.cancel()
+    session.set_output_rate(None)
+    session.set_output_rate(500)  # too late, and harmless

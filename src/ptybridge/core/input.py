@@ -32,6 +32,8 @@ class InputQueue:
         self.child = child
         self.limiter: TokenBucket | None = None
         self.accepted_bytes = 0
+        # Told when something has to wait, so that `run` is needed; most sessions never come to that.
+        self.on_queued: Callable[[], None] = lambda: None
         # Told of what clients send, not of what the terminal answers.
         self.on_accepted: Callable[[int], None] = lambda size: None
         # How many pieces of input have ended a line: what a shell has been given to run.
@@ -142,6 +144,7 @@ class InputQueue:
         self._queue.append(item)
         self._queued_bytes += len(item) if item is not None else 0
         self._more.set()
+        self.on_queued()
 
     def _too_long(self, data: bytes) -> int:
         """Return the length of the longest line this makes, if line mode would cut it; else 0."""
@@ -161,7 +164,7 @@ class InputQueue:
         )
 
     async def run(self) -> None:
-        """Send what is queued, for as long as the session lives."""
+        """Send what is queued and will be, for as long as the session lives."""
         while True:
             while self._queue:
                 item = self._queue[0]

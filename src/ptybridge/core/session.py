@@ -7,7 +7,7 @@ something else still holds the terminal; a later event then tells of the closing
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -124,6 +124,7 @@ class Session:
         self.attended_at = trio.current_time()
         self._events = events
         self._delay_scope: trio.CancelScope | None = None
+        self._start_delay: Callable[[], None] = lambda: None
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         self._forgotten = False
@@ -218,8 +219,10 @@ class Session:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.input.run)
-                    nursery.start_soon(self._delay_output)
+                    self.input.on_queued = _starter(nursery, self.input.run)
+                    self._start_delay = _starter(nursery, self._delay_output)
+                    if self.limits.output_rate is not None:
+                        self._start_delay()
                     nursery.start_soon(self.returning.run)
                     nursery.start_soon(self.commands.run)
                     task_status.started()
@@ -419,6 +422,8 @@ class Session:
         self.limits.output_rate = rate
         if self._delay_scope is not None:
             self._delay_scope.cancel()
+        elif rate is not None:
+            self._start_delay()
 
     async def _delay_output(self) -> None:
         while True:
@@ -470,3 +475,17 @@ class Session:
                 self._events.publish(Notification, self.session_id, title=title, body=body)
             case BellRang():
                 self._events.publish(Bell, self.session_id)
+
+
+def _starter(nursery: trio.Nursery, task: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Return what starts a task when it is first called: each that only waits costs a session 3 kB."""
+    started = False
+
+    def start() -> None:
+        nonlocal started
+        if not started:
+            started = True
+            with suppress(RuntimeError):  # the session has just ended
+                nursery.start_soon(task)
+
+    return start
