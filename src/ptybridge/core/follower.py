@@ -7,7 +7,6 @@ not overwrite what is not yet parsed, so the model is exact. Resizes carry the o
 just there, however late the parser is.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -33,7 +32,7 @@ class ScreenFollower:
         self.screen = screen
         self.on_advance: Callable[[], None] = lambda: None
         self._limiter = limiter
-        self._resizes: deque[tuple[int, WindowSize]] = deque()
+        self._resizes: list[tuple[int, WindowSize]] = []  # few; an empty deque is 760 bytes
         self._feeding = trio.Lock()
         self._past_until = 0
         self.on_past: Callable[[list[ScreenEvent]], None] = lambda events: None
@@ -131,4 +130,4 @@ class ScreenFollower:
 
     def _apply_resizes(self) -> None:
         while self._resizes and self._resizes[0][0] <= self.screen.offset:
-            self.screen.resize(self._resizes.popleft()[1])
+            self.screen.resize(self._resizes.pop(0)[1])

@@ -5,7 +5,6 @@ last active, `smallest` and `largest` take each dimension by itself over the wri
 never decide: who may only look must not be felt by the program (S21).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from ptybridge.model import Mode, SizePolicy, WindowSize
@@ -19,11 +18,12 @@ class SizeHistory:
 
     def __init__(self) -> None:
         self.count = 0
-        self._kept: deque[tuple[int, WindowSize]] = deque(maxlen=KEPT_RESIZES)
+        self._kept: list[tuple[int, WindowSize]] = []  # an empty deque is 760 bytes
 
     def add(self, offset: int, size: WindowSize) -> None:
         """Note a change at `offset`."""
         self._kept.append((offset, size))
+        del self._kept[:-KEPT_RESIZES]
         self.count += 1
 
     def seen_at(self, offset: int) -> int:
@@ -37,7 +37,7 @@ class SizeHistory:
 
     def since(self, seen: int) -> list[tuple[int, WindowSize]]:
         """Return the changes after the `seen` first ones, as far as they are kept."""
-        return list(self._kept)[max(0, len(self._kept) - (self.count - seen)) :]
+        return self._kept[max(0, len(self._kept) - (self.count - seen)) :]
 
     def next(self, seen: int) -> tuple[int, WindowSize] | None:
         """Return the change after the `seen` first ones (or the oldest kept one), None when there is none."""
