@@ -206,3 +206,23 @@ def test_start_times_tell_processes_apart() -> None:
     assert mine is not None
     assert init is not None
     assert init.start_time <= mine.start_time
+
+
+def test_many_silent_sessions_share_a_look_at_what_runs_beside_their_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    processes = procinfo.processes
+
+    def count() -> list[procinfo.ProcessStat]:
+        nonlocal looks
+        looks += 1
+        return processes()
+
+    monkeypatch.setattr(procinfo, "processes", count)
+    monkeypatch.setattr(procinfo, "_GROUP_SECONDS", 1000.0)
+    monkeypatch.setattr(procinfo, "_census", procinfo.Census())
+    monkeypatch.setattr(procinfo, "_blocked_on", lambda *_: None)  # whoever runs the tests, nobody is found at once
+    for _ in range(10):
+        is_blocked_reading_terminal(os.getpgrp(), os.getsid(0), lately=True)
+    assert looks == 1
+    is_blocked_reading_terminal(os.getpgrp(), os.getsid(0))
+    assert looks == 2

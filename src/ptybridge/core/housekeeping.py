@@ -39,7 +39,7 @@ def waits_for_input(session: Session) -> bool:
     if session.commands.at_prompt:
         return False  # a shell at its prompt has done what it was told
     pgid = session.child.foreground_pgid()
-    return pgid is not None and bool(procinfo.is_blocked_reading_terminal(pgid, session.child.pid))
+    return pgid is not None and bool(procinfo.is_blocked_reading_terminal(pgid, session.child.pid, lately=True))
 
 
 def _over(limit: float | None, waited: float) -> bool:

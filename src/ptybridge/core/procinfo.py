@@ -124,6 +124,8 @@ def processes() -> list[ProcessStat]:
 # A count is recent for so long, and for as long as so many counts take.
 _LATELY_SECONDS: Final = 0.02
 _LATELY_COUNTS: Final = 5
+# What runs beside a group's leader hardly changes while nothing is printed.
+_GROUP_SECONDS: Final = 0.1
 
 
 class Census:
@@ -156,6 +158,9 @@ class Census:
         return self._by_session.get(session_id, [])
 
 
+_census = Census()
+
+
 def group_members(pgid: int) -> list[ProcessStat]:
     """Return the live processes of a process group, its leader first, then by age."""
     members = [stat for stat in processes() if stat.pgid == pgid and stat.alive]
@@ -174,14 +179,16 @@ def foreground(pgid: int | None) -> ForegroundProcess | None:
     return ForegroundProcess(pid=leader.pid, pgid=pgid, name=leader.name, command=process_command(leader.pid))
 
 
-def is_blocked_reading_terminal(pgid: int, session_id: int) -> bool | None:
+def is_blocked_reading_terminal(pgid: int, session_id: int, *, lately: bool = False) -> bool | None:
     """Return whether a process of the foreground group waits for input from its terminal.
 
     None when that cannot be seen: without /proc, or for another user's program (a password prompt of sudo). Programs
-    that wait for a terminal *and* something else (ssh, editors, top) count as waiting.
+    that wait for a terminal *and* something else (ssh, editors, top) count as waiting. `lately`: of those beside the
+    group's leader a recent look at all processes will do, which sessions then share; one each would take forever.
     """
     verdict: bool | None = None
-    for stat in _leader_first(pgid):
+    not_older_than = max(_GROUP_SECONDS, _census.lately) if lately else 0.0
+    for stat in _leader_first(pgid, session_id, not_older_than):
         if stat.session_id != session_id or not stat.tty:
             continue
         blocked = _blocked_on(stat.pid, device(stat.tty))
@@ -192,12 +199,14 @@ def is_blocked_reading_terminal(pgid: int, session_id: int) -> bool | None:
     return verdict
 
 
-def _leader_first(pgid: int) -> Iterator[ProcessStat]:
+def _leader_first(pgid: int, session_id: int, not_older_than: float) -> Iterator[ProcessStat]:
     # Most groups are one program: its leader answers without a walk through all processes of the machine.
     leader = process_stat(pgid)
     if leader is not None and leader.pgid == pgid and leader.alive:
         yield leader
-    yield from (stat for stat in group_members(pgid) if stat.pid != pgid)
+    for stat in _census.members(session_id, not_older_than=not_older_than):
+        if stat.pgid == pgid and stat.pid != pgid and stat.alive:
+            yield stat
 
 
 def _blocked_on(pid: int, tty: int) -> bool | None:
