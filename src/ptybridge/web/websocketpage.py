@@ -9,7 +9,7 @@ from ptybridge.wire import attach as frames
 _CLIENT: Final = (frames.Input, frames.Resize, frames.Ack, frames.Detach)
 _SERVER: Final = (
     frames.Output, frames.Snapshot, frames.Rendered, frames.Gap, frames.Resized, frames.Exited, frames.Detached,
-    frames.Mode, frames.Error,
+    frames.Mode, frames.Error, frames.Marks,
 )  # fmt: skip
 _BOTH: Final = (frames.Ping, frames.Pong)
 
