@@ -3,6 +3,8 @@
 import inspect
 import os
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,20 @@ def test_the_guides_programs_run_as_they_stand(
     assert "b'debug = false\\n' directory" in printed
 
 
+# Prints on its second stream when the first one's pipe has been emptied: else either may be read first.
+OUT_THEN_ERR = """
+import fcntl, os, struct, termios
+os.write(1, b"out")
+while struct.unpack("i", fcntl.ioctl(1, termios.FIONREAD, bytes(4)))[0]:
+    pass
+os.write(2, b"err")
+os._exit(3)
+"""
+
+
 def test_execute_is_a_child_of_its_own(run: Run) -> None:
     async def body(client: Any) -> None:
-        result = await client.terminal.execute("printf out; printf err >&2; exit 3")
+        result = await client.terminal.execute(shlex.join([sys.executable, "-c", OUT_THEN_ERR]))
         output, code = result
         assert (output, code, result.output, result.exit_code) == (b"outerr", 3, b"outerr", 3)
         assert result.text == "outerr"

@@ -1,5 +1,6 @@
 """Archives of confined callers, and archives that nobody has made on purpose: whatever comes, nothing leads out."""
 
+import errno
 import io
 import os
 import tarfile
@@ -96,7 +97,7 @@ def test_s30_whatever_names_and_links_an_archive_has_nothing_leads_out(
     else:
         inside = os.path.realpath(root / "out")
         for one in (root / "out").rglob("*"):
-            assert os.path.realpath(one).startswith(inside), one
+            assert _circles(one) or os.path.realpath(one).startswith(inside), one
         _remove(root / "out")
     assert sorted(os.listdir(root.parent)) == ["outside", "root"]
     assert (root.parent / "outside").read_text() == "untouched"
@@ -129,6 +130,15 @@ def test_s30_damaged_archives_fail_with_a_type_and_leave_nothing(
     else:
         _remove(root / "out")
     assert sorted(os.listdir(root.parent)) == ["outside", "root"]
+
+
+def _circles(path: Path) -> bool:
+    """Tell whether a link leads back to itself, thus nowhere; of "x//" for "x" `realpath` says that it leads to "/"."""
+    try:
+        os.stat(path)
+    except OSError as exc:
+        return exc.errno == errno.ELOOP
+    return False
 
 
 def _remove(path: Path) -> None:

@@ -67,8 +67,9 @@ class AsyncTerminalService:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str | None] | None = None,
     ) -> Executed:
-        """Run a command to its end and return (output, exit code); both its streams, in the order they were printed.
+        """Run a command to its end and return (output, exit code); both its streams, in the order they came.
 
+        They come through two pipes: what is printed on both in the same instant may come either way round.
         After `timeout` seconds it is ended with everything it has started, and the code is -1. With `session_id`, or
         after `set_session_id`, it runs in that session's shell, and goes on after the time-out.
         """
