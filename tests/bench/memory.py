@@ -3,12 +3,15 @@
 import resource
 import statistics
 import sys
+import time
 from pathlib import Path
 
-from tests.bench.lab import HERE, Daemon, Lab
+from tests.bench.lab import HERE, PATIENCE_SECONDS, Daemon, Lab
 from tests.bench.results import OURS, Row, Target, bounded, compare
 
 MODEL_LIMIT_KB = 60
+SETTLE_SECONDS = 2.0
+SETTLED_KB = 50.0
 
 
 def idle_sessions(lab: Lab) -> list[Row]:
@@ -23,9 +26,9 @@ def idle_sessions(lab: Lab) -> list[Row]:
     def session() -> float:
         with lab.daemon() as daemon:
             open_sessions(lab, daemon, 5)  # what the first sessions load is not a session's cost
-            before = proportional_kb(daemon.pid)
+            before = settled_kb(daemon.pid)
             open_sessions(lab, daemon, count)
-            after = proportional_kb(daemon.pid)
+            after = settled_kb(daemon.pid)
             daemon.call("session.close_all")
         return (after - before) / count
 
@@ -58,6 +61,16 @@ def open_sessions(lab: Lab, daemon: Daemon, count: int) -> list[str]:
     """Create idle sessions; return their ids."""
     command = [lab.child, "idle"]
     return [daemon.call("session.create", command=command, rows=24, cols=80)["session_id"] for _ in range(count)]
+
+
+def settled_kb(pid: int) -> float:
+    """Return a daemon's memory once it has loaded what it loads beside its work, which is more than its sessions."""
+    before, now = 0.0, proportional_kb(pid)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while abs(now - before) > SETTLED_KB and time.monotonic() < deadline:
+        time.sleep(SETTLE_SECONDS)
+        before, now = now, proportional_kb(pid)
+    return now
 
 
 def proportional_kb(pid: int | str) -> float:
