@@ -19,7 +19,8 @@ def question(**changes: Any) -> dict[str, Any]:
         "justification": "the disk is full", "rule": "dangerous-by-agent",
         "matches": [{"rule": "rm", "reason": "it deletes /srv"}], "principal": "uid:0", "profile": "mcp",
         "client_id": "claude", "session_id": None, "owner": None, "cwd": "/home/me", "asked_at_ms": now - 120_500,
-        "expires_at_ms": now + 470_000, "decided_at_ms": None, "decided_by": None, "reason": None, **changes,
+        "expires_at_ms": now + 470_000, "decided_at_ms": None, "decided_by": None, "reason": None,
+        "decidable": False, **changes,
     }  # fmt: skip
 
 
