@@ -107,7 +107,7 @@ def test_output_is_followed_until_the_exit(run: Run) -> None:
 
 def test_a_command_runs_in_a_shell(run: Run) -> None:
     async def body(client: Any) -> None:
-        async with await client.sessions.create(["bash", "--norc"]) as session:
+        async with await client.sessions.create(["bash"]) as session:
             ran = await session.run("echo out; (exit 7)", wait=True)
             assert (ran.exit_code, ran.output.strip()) == (7, "out")
             assert (await session.prompt("echo again")).reason == "idle"
@@ -139,13 +139,26 @@ def test_a_terminal_shows_the_screen_and_then_what_comes(run: Run) -> None:
                 while b"typed" not in seen:
                     seen += await terminal.receive()
                 await terminal.resize(90, 20)
-                await session.wait(idle=0.1)
-                assert (await session.get()).cols == 90
+                while (await session.get()).cols != 90:
+                    pass
                 await terminal.send(b"\x04")
                 async for data in terminal:
                     seen += data
                 assert b"after" in seen
                 assert terminal.exited.exit_code == 0
+
+    run(body)
+
+
+def test_a_terminal_tells_where_commands_are(run: Run) -> None:
+    async def body(client: Any) -> None:
+        async with await client.sessions.create(["bash"]) as session:
+            assert (await session.run("(exit 7)")).exit_code == 7
+            async with client.attach(session.session_id, marks=True) as terminal:
+                await terminal.send("echo more\n")
+                while not terminal.marks:
+                    await terminal.receive()
+                assert [(one.state, one.exit_code) for one in terminal.marks if one.state == "done"] == [("done", 7)]
 
     run(body)
 

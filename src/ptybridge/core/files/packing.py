@@ -3,6 +3,7 @@
 Links are kept as links. What is no file (devices, FIFOs, sockets) is left out and counted.
 """
 
+import contextlib
 import os
 import stat
 import tarfile
@@ -68,8 +69,14 @@ def archive(
         with os.fdopen(os.dup(fd), "wb") as out:
             writer: _Writer = _Zip(out) if kind == "zip" else _Tar(out, kind)
             packing = _Packing(writer, os.fstat(fd), work, check)
-            for name, one in zip(names, sources, strict=True):
-                packing.add(name, one, one.stat(), 1)
+            try:
+                for name, one in zip(names, sources, strict=True):
+                    packing.add(name, one, one.stat(), 1)
+            except BaseException:
+                # Later, from the collector, it would try to write its end into a closed file.
+                with contextlib.suppress(OSError, ValueError):
+                    writer.close()
+                raise
             writer.close()
 
     return replace(target, fill, overwrite=overwrite, note=note)
@@ -172,9 +179,11 @@ class _Tar:
 
     def close(self) -> None:
         """Write the end."""
-        self._tar.close()
-        if self._plain is not self._out:
-            self._plain.close()
+        try:
+            self._tar.close()
+        finally:
+            if self._plain is not self._out:
+                self._plain.close()
 
     def _add(self, info: tarfile.TarInfo, source: _Counting | None = None) -> None:
         self._tar.addfile(info, cast(IO[bytes], source) if source is not None else None)

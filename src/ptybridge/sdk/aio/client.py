@@ -246,10 +246,12 @@ class AsyncClient(AsyncNamespaces):
         offset: int | None = None,
         scrollback_lines: int | None = None,
         ack_window_bytes: int | None = None,
+        marks: bool = False,
     ) -> AsyncTerminal:
         """Be on a session, inside `async with`: its screen, then everything live; input goes the other way.
 
         `cols` and `rows` are the window on this side; without them it is as large as the session, and changes nothing.
+        With `marks` its `marks` say in which lines of a picture commands begin.
         """
         params = attach.Attach(
             session_id=session_id,
@@ -259,6 +261,7 @@ class AsyncClient(AsyncNamespaces):
             offset=offset,
             scrollback_lines=scrollback_lines,
             ack_window_bytes=ack_window_bytes,
+            marks=marks,
         )
         return AsyncTerminal(self._link, params)
 

@@ -247,10 +247,12 @@ class Client(Namespaces):
         offset: int | None = None,
         scrollback_lines: int | None = None,
         ack_window_bytes: int | None = None,
+        marks: bool = False,
     ) -> Terminal:
         """Be on a session, inside `with`: its screen, then everything live; input goes the other way.
 
         `cols` and `rows` are the window on this side; without them it is as large as the session, and changes nothing.
+        With `marks` its `marks` say in which lines of a picture commands begin.
         """
         params = attach.Attach(
             session_id=session_id,
@@ -260,6 +262,7 @@ class Client(Namespaces):
             offset=offset,
             scrollback_lines=scrollback_lines,
             ack_window_bytes=ack_window_bytes,
+            marks=marks,
         )
         return Terminal(self._link, params)
 

@@ -22,7 +22,8 @@ class Terminal:
 
     What is iterated over counts as shown. `info` is the answer, `snapshot` the first picture, `rows` and `cols` the
     session's size, `writer` whether what is sent counts, `missed_bytes` what was discarded before it could be sent;
-    a new picture follows it. At the end `exited` tells how the program ended, or `detached` why the attachment did.
+    a new picture follows it. `marks`, where they were asked for, say in which lines of the last picture commands begin;
+    they come right behind it. At the end `exited` tells how the program ended, or `detached` why the attachment did.
     It is taken up again, without a new picture where possible, when the daemon is restarted.
     """
 
@@ -34,6 +35,7 @@ class Terminal:
         self.writer = params.mode == "writer"
         self.missed_bytes = 0
         self.resumed = 0
+        self.marks: list[frames.CommandMark] = []
         self.exited: frames.Exited | None = None
         self.detached: frames.Detached | None = None
         self._link = link
@@ -147,6 +149,8 @@ class Terminal:
                 self.missed_bytes += frame.end - frame.start
             case frames.Mode():
                 self.writer = frame.writer
+            case frames.Marks():
+                self.marks = frame.marks
             case frames.Exited():
                 self.exited = frame
             case frames.Detached():
