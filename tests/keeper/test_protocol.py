@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 
@@ -159,6 +160,28 @@ def test_only_the_latest_daemon_is_active(keeper: KeeperProcess, connect_daemon:
     assert first.channel.receive() is None
     assert second.attach(1).pid == first.kept[1].pid
     assert [session["sid"] for session in observer.call("list").body["sessions"]] == [1]
+
+
+def test_what_a_daemon_has_said_before_the_next_one_came_counts(
+    keeper: KeeperProcess, connect_daemon: Callable[..., Daemon]
+) -> None:
+    """It may have been killed since, and what it sent was a lease, say, that somebody was told of."""
+    first = connect_daemon(keeper)
+    os.kill(keeper.pid, signal.SIGSTOP)
+    try:
+        for number in range(50):
+            first.channel.send({"op": "note", "sid": 0, "key": "node", "data": {"number": number}})
+        first.channel.close()
+        channel = connect(keeper.path)
+        channel.send({"op": "hello", "id": 1, "proto": [1, 1], "epoch": None})
+    finally:
+        os.kill(keeper.pid, signal.SIGCONT)
+    answer = channel.receive()
+    assert answer is not None
+    assert answer.body["epoch"] == first.hello["epoch"] + 1
+    answer.close()
+    channel.close()
+    assert connect_daemon(keeper).call("notes").body["notes"] == [[0, "node", {"number": 49}]]
 
 
 def test_daemon_of_an_older_epoch_cannot_come_back(

@@ -26,6 +26,8 @@ _SECOND_LOOK_SECONDS = 0.05
 _FURTHER_LOOKS_SECONDS = 1.0
 # A daemon that has so many messages waiting does not read any more.
 _MAX_PENDING = 20_000
+# More does not fit a socket's buffer; a daemon that goes on talking is not waited for.
+_MAX_HEARD = 10_000
 _DRAIN_STEPS = 64
 # A daemon's step takes microseconds; unless it was stopped in the middle of it.
 _BUSY_SECONDS = 0.01
@@ -41,6 +43,8 @@ class Peer:
         self.channel = channel
         self.epoch = epoch
         self.pending: deque[tuple[bytes, list[int]]] = deque()
+        # It has gone, but what it said before is still to be heard.
+        self.gone = False
 
 
 class Keeper:
@@ -327,7 +331,7 @@ class Keeper:
 
     def send(self, peer: Peer, body: Mapping[str, object], fds: Sequence[int] = ()) -> None:
         """Send a message, later if the peer does not read at the moment; the caller keeps `fds`."""
-        if peer.channel.fileno() not in self.peers:
+        if peer.gone or peer.channel.fileno() not in self.peers:
             return
         text, large = encode(body)
         try:
@@ -342,6 +346,9 @@ class Keeper:
                 return
         except BlockingIOError:
             self._epoll.modify(peer.channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        except ConnectionError:
+            peer.gone = True
+            return
         except OSError:
             self.drop(peer)
             return
@@ -354,13 +361,28 @@ class Keeper:
         if mask & select.EPOLLOUT:
             self._flush(peer)
         if mask & ~select.EPOLLOUT and peer.channel.fileno() in self.peers:
-            try:
-                self.dispatch(peer)
-            except BlockingIOError:
-                pass
-            except (OSError, KeeperError) as error:
-                log(f"a daemon's connection is broken: {error}")
-                self.drop(peer)
+            self._hear(peer)
+
+    def _hear(self, peer: Peer) -> bool:
+        """Take one message; return whether there was one and the connection lives."""
+        try:
+            self.dispatch(peer)
+        except BlockingIOError:
+            return False
+        except (OSError, KeeperError) as error:
+            # That a peer has gone without reading its answers is said once, before what it has sent: unix(7).
+            if isinstance(error, ConnectionError) and not peer.gone:
+                peer.gone = True
+                return True
+            log(f"a daemon's connection is broken: {error}")
+            self.drop(peer)
+        return peer.channel.fileno() in self.peers
+
+    def hear_out(self, peer: Peer) -> None:
+        """Take what a connection has sent so far: a daemon that was killed took its notes for safe."""
+        for _ in range(_MAX_HEARD):
+            if not self._hear(peer):
+                return
 
     def _flush(self, peer: Peer) -> None:
         try:
@@ -371,6 +393,11 @@ class Keeper:
                 peer.pending.popleft()
         except BlockingIOError:
             return
+        except ConnectionError:
+            peer.gone = True
+            for _, fds in peer.pending:
+                close_all(fds)
+            peer.pending.clear()
         except OSError:
             self.drop(peer)
             return

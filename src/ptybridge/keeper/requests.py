@@ -127,9 +127,12 @@ class Requests:
             return
         if epoch is not None and epoch < keeper.epoch:
             raise KeeperError("stale", f"epoch {epoch} is over, the keeper is in {keeper.epoch}")
+        before = [other for other in keeper.peers.values() if other is not peer and other.epoch]
+        for other in before:
+            keeper.hear_out(other)
         peer.epoch = keeper.epoch = keeper.epoch + 1 if epoch is None else epoch
-        for other in list(keeper.peers.values()):
-            if other is not peer and other.epoch:
+        for other in before:
+            if other in keeper.peers.values():
                 keeper.send(other, {"event": "superseded", "epoch": peer.epoch})
                 keeper.drop(other)
         keeper.daemon_came()
