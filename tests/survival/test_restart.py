@@ -1,6 +1,7 @@
 """Hand-over to a new daemon, upgrade of the keeper, new daemons that fail, and daemons that get in each other's way."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 from tests.survival.harness import PATIENCE_SECONDS, SOURCE, Node, alive, eventually, open_files, wait_gone
 from tests.survival.test_kill_both import flood
 
-from ptybridge.errors import PtybridgeError, Unavailable
+from ptybridge.errors import DaemonUnreachable, PtybridgeError, Unavailable
 from ptybridge.keeper import protocol
 from ptybridge.sdk.blocking import connect
 
@@ -415,6 +416,22 @@ def test_clients_that_connect_while_no_daemon_runs_are_answered(node: Node) -> N
     for client in clients:
         with client:
             assert b'"kept"' in client.recv(65536)
+
+
+def test_those_who_look_for_a_daemon_do_not_hide_from_each_other_that_there_is_none(node: Node) -> None:
+    node.fork()
+    node.create(["cat"], name="kept")
+    node.kill()
+    with open(f"{node.socket}.lock") as lock:
+        # What each of them does for a moment.
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        # More than the queue of the keeper's socket takes.
+        for _ in range(600):
+            with pytest.raises(DaemonUnreachable) as caught:
+                connect(node.socket, PATIENCE_SECONDS)
+            assert caught.value.data["kept"]
+    node.fork()
+    assert node.call("session.list", name="kept")["sessions"]
 
 
 def test_wait_gone_is_true() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -72,8 +73,12 @@ class App:
         """Connect to the daemon that follows one that has gone; see `sdk.resume.come_back`."""
         return self._stubborn(come_back(self.config, announce=note))
 
+    def revive(self, announce: Callable[[str], None]) -> None:
+        """Have a daemon again after one has gone, as `come_back` does."""
+        come_back(self.config, announce=announce).close()
+
     def _stubborn(self, connection: Connection) -> Connection:
-        connection.revive = lambda: come_back(self.config, announce=note).close()
+        connection.revive = lambda: self.revive(note)
         return connection
 
     @property

@@ -22,6 +22,7 @@ from ptybridge.cli.attach_keys import DEFAULT_PREFIX, Keyboard, help_lines, pref
 from ptybridge.cli.attach_lease import Pen
 from ptybridge.cli.attach_link import Link
 from ptybridge.cli.attach_pump import End, Notices, Pump
+from ptybridge.cli.attach_revival import Revival
 from ptybridge.cli.exits import EXIT_UNREACHABLE, EXIT_USAGE, status_of
 from ptybridge.cli.identity import client_name
 from ptybridge.cli.terminal import BOTTOM_LINE, RawTerminal, window_size
@@ -55,7 +56,8 @@ class AttachOptions:
     ended. `inline`: no snapshot; the output from its beginning, below what the terminal shows (a session just
     created, `run`). `scrollback_lines`: how much of the past goes into the terminal's own scrollback, None for the
     daemon's choice. `client_id`: who we are, by default the terminal. `take`: take the lease at once.
-    `piped_input`: standard input need not be a terminal.
+    `piped_input`: standard input need not be a terminal. `reconnect_seconds`: how long a lost daemon is looked for;
+    `revive`, called in a thread, makes there be one again, without a word on the terminal.
     """
 
     name: str = ""
@@ -68,6 +70,7 @@ class AttachOptions:
     take: bool = False
     piped_input: bool = False
     reconnect_seconds: float = 10.0
+    revive: Callable[[], None] | None = None
 
 
 def attach(connect: Callable[[], Connection], session_id: str, options: AttachOptions | None = None) -> int:
@@ -98,6 +101,7 @@ class _Attaching:
         # The same one over all our connections: the lease belongs to it.
         self._client_id = options.client_id or client_name() or f"attach-{secrets.token_hex(3)}"
         self._pen = Pen(connect, session_id, self._client_id)
+        self._revival = Revival(self._options.revive)
         self._link = self._open(offset=0 if options.inline else None, scrollback_lines=options.scrollback_lines)
 
     def run(self) -> int:
@@ -240,7 +244,7 @@ class _Attaching:
         self._link.close()
         lost = time.monotonic()
         told = False
-        while (now := time.monotonic()) < lost + self._options.reconnect_seconds:
+        while (now := time.monotonic()) < lost + self._options.reconnect_seconds or self._revival.under_way:
             end = self._pump.run(None, until=now + RETRY_SECONDS)
             if end is End.SUSPEND:
                 self._signals.suspended = False  # there is nothing to come back to
@@ -252,7 +256,7 @@ class _Attaching:
             except Interrupted:
                 return End.SIGNAL
             except (Unavailable, Elapsed):
-                pass  # not there yet
+                self._revival.begin()  # not there yet
             except PtybridgeError:
                 return End.GONE  # there, but without this session
             else:
@@ -316,7 +320,9 @@ class _Attaching:
             case End.HANGUP:
                 return 128 + signal.SIGHUP, ""
             case End.GONE:
-                return EXIT_UNREACHABLE, "ptybridge: connection to the daemon lost"
+                failure = self._revival.failure
+                why = f", and none could be started: {printable(failure.message)}" if failure is not None else ""
+                return EXIT_UNREACHABLE, f"ptybridge: connection to the daemon lost{why}"
         return 0, f"[detached from {self._name}]" if hint else ""
 
     def _own_line(self) -> bytes:

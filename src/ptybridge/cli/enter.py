@@ -32,6 +32,8 @@ def enter(
         inline=inline,
         scrollback_lines=settings.scrollback_lines if scrollback_lines is None else scrollback_lines,
         take=take,
+        # The terminal is the program's: nothing is announced.
+        revive=lambda: app.revive(lambda _: None),
     )
     return attach(app.reconnect, session_id, options)
 

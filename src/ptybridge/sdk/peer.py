@@ -43,6 +43,9 @@ def dial(path: str, timeout: float) -> socket.socket:
                 sock.connect(path)
                 break
             except BlockingIOError:
+                # The queue is full. Those who look for a daemon again and again fill it where there is none.
+                if not is_served(path):
+                    raise DaemonUnreachable(f"no daemon serves {path}; its sessions are kept", kept=True) from None
                 if time.monotonic() >= deadline:
                     raise DaemonUnreachable(f"the daemon on {path} accepts no connections") from None
                 time.sleep(RETRY_SECONDS)
@@ -95,7 +98,8 @@ def is_served(path: str) -> bool:
         with open(path + ".lock") as lock:
             inode = os.fstat(lock.fileno()).st_ino
             with open("/proc/locks") as locks:
-                if any("FLOCK" in line and f":{inode} " in line for line in locks):
+                # A shared lock is somebody's who asks the same as we do.
+                if any("FLOCK" in line and "WRITE" in line and f":{inode} " in line for line in locks):
                     return True
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
