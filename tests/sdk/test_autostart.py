@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,7 +100,6 @@ def test_without_autostart_it_says_how_to_start(config: Config, monkeypatch: pyt
 def test_why_it_cannot_start_comes_back(config: Config, runtime_dir: Path) -> None:
     (runtime_dir / "ptybridge").mkdir(mode=0o700)
     Path(config.paths.socket).mkdir()
-    started = time.monotonic()
     with pytest.raises(UnsafePath):
         ensure_daemon(config, announce=lambda line: None)
     Path(config.paths.socket).rmdir()
@@ -109,7 +107,6 @@ def test_why_it_cannot_start_comes_back(config: Config, runtime_dir: Path) -> No
     lock.symlink_to("/etc/passwd")
     with pytest.raises(UnsafePath, match="symbolic link"):
         ensure_daemon(config, announce=lambda line: None)
-    assert time.monotonic() - started < 20
     lock.unlink()
 
 

@@ -3,7 +3,6 @@
 import os
 import socket
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +77,8 @@ def test_a_long_answer_arrives_whole(daemon: FakeDaemon) -> None:
 def test_a_call_that_takes_too_long_ends_the_connection(daemon: FakeDaemon) -> None:
     daemon.raw("node.info", lambda request: [])
     with connect(str(daemon.path)) as connection:
-        started = time.monotonic()
         with pytest.raises(DaemonUnreachable, match=r"did not answer node\.info within 0\.1 s"):
             connection.call(INFO, GetInfo(), timeout=0.1)
-        assert time.monotonic() - started < 5
         assert connection.fileno() == -1
 
 

@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,10 +143,8 @@ def test_without_a_way_back_a_lost_connection_stays_lost(play: Scripts) -> None:
 
 def test_a_daemon_that_does_not_come_back_is_given_up(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PTYBRIDGE_SOCKET", str(runtime_dir / "daemon.sock"))
-    started = time.monotonic()
     with pytest.raises(ConnectionLost, match=r"none has come back within 0\.2 s"):
         come_back(load(os.environ).config, lambda line: None, patience=0.2)
-    assert time.monotonic() - started < 5
 
 
 # -- streams ------------------------------------------------------------------------------------------------
