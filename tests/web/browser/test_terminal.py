@@ -1,9 +1,11 @@
 """The terminal page as people use it: typing, editors, sizes, pasting, searching, the end."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Route
 from tests.survival.harness import Node
 from tests.web.browser.conftest import NeedTool, Site, Tab
 
@@ -201,3 +203,23 @@ def test_commands_are_marked_also_for_who_comes_later(site: Site, tab: Tab, node
     # What runs from the prompt that was there is marked, too.
     later.type("sh -c 'exit 4'\n")
     later.wait(lambda: marks(later)[3:4] == [("status 4", "$ sh -c 'exit 4'")], "the mark of the new command")
+
+
+def test_a_title_is_not_replaced_by_what_the_daemon_knew_before(tab: Tab, node: Node) -> None:
+    session = node.create(r"""read a; printf '\033]2;newer\007shown\n'; cat""", name="job")
+    tab.attach(session)
+    held: list[Callable[[], None]] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            return route.continue_()
+        answer = route.fetch()
+        held.append(lambda: route.fulfill(response=answer))
+
+    tab.page.route(f"**/v1/sessions/{session}?*", hold_the_first)
+    node.call("session.update", session_id=session, name="renamed")
+    tab.wait(lambda: held, "the page to look at the session")
+    tab.type("\n")
+    tab.wait(lambda: tab.page.title() == "newer · job", "the title")
+    held[0]()
+    tab.wait(lambda: tab.page.title() == "newer · renamed", "the name")

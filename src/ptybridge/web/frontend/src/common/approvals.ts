@@ -6,6 +6,7 @@ import { call, explain } from "./api";
 import { address } from "./base";
 import { h, setText } from "./dom";
 import type { DaemonEvent } from "./model";
+import { oneAtATime } from "./one";
 import type { Rights } from "./rights";
 import { duration } from "./time";
 
@@ -53,7 +54,9 @@ export class Approvals {
     if (type === "approval_requested" || type === "approval_decided" || type === "gap") void this.refresh();
   }
 
-  async refresh(): Promise<void> {
+  readonly refresh = oneAtATime(() => this.#ask());
+
+  async #ask(): Promise<void> {
     if (!this.may.may("approval.list")) return;
     let found: Approval[];
     try {

@@ -3,6 +3,7 @@
 import { call } from "../common/api";
 import { followEvents } from "../common/events";
 import type { DaemonEvent, Session } from "../common/model";
+import { oneAtATime } from "../common/one";
 
 // Events come in bunches; one question after a bunch is enough.
 const GATHER_MS = 80;
@@ -19,9 +20,7 @@ export interface Listener {
 
 export class Store {
   sessions: Session[] = [];
-  #asking = false;
-  #again = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #refresh = oneAtATime(() => this.#ask(), GATHER_MS);
 
   constructor(readonly listener: Listener) {}
 
@@ -53,16 +52,10 @@ export class Store {
 
   /** Ask again soon. */
   refresh(): void {
-    if (this.#asking) {
-      this.#again = true;
-      return;
-    }
-    this.#timer ??= setTimeout(() => void this.#ask(), GATHER_MS);
+    void this.#refresh();
   }
 
   async #ask(): Promise<void> {
-    this.#timer = undefined;
-    this.#asking = true;
     try {
       const { sessions } = await call<{ sessions: Session[] }>("GET", "v1/sessions");
       this.sessions = sessions;
@@ -70,12 +63,6 @@ export class Store {
       this.listener.changed(sessions);
     } catch {
       this.listener.connection(false);
-    } finally {
-      this.#asking = false;
-    }
-    if (this.#again) {
-      this.#again = false;
-      this.refresh();
     }
   }
 

@@ -9,6 +9,7 @@ import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
 import { Drawer } from "../files/drawer";
 import { type Session, label } from "../common/model";
+import { oneAtATime } from "../common/one";
 import { plain } from "../common/plain";
 import { type Rights, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
@@ -82,11 +83,13 @@ class Page {
   }
 
   showSession(session: Session): void {
+    // What the program has printed as its title is known here before the daemon tells, and at the end the picture has it.
+    const { title } = this.#session;
     this.#session = session;
     this.people.update(session);
     setText(byId("name"), label(session));
     byId("viewing").hidden = this.#writer;
-    this.#showTitle(session.title);
+    this.#showTitle(title);
   }
 
   #listen(): void {
@@ -231,7 +234,10 @@ class Page {
   #redraw(frame: Extract<Frame, { type: "snapshot" }>): void {
     this.link.offset = frame.offset;
     this.feed.drop();
-    this.feed.then(() => this.view.terminal.reset());
+    this.feed.then(() => {
+      this.view.terminal.reset();
+      this.#showTitle(""); // a picture names the title if there is one
+    });
     this.feed.write(frame.data, frame.offset);
     // Until then our terminal's answers to queries in the history are dropped.
     this.feed.then(() => this.acks.now());
@@ -299,19 +305,13 @@ async function main(): Promise<void> {
     return showRefused(error instanceof ApiError ? error.message : explain(error));
   }
   const questions = addQuestions(page.may, () => page.notice());
-  let asked = false;
-  const refresh = async () => {
-    // Events come in bunches; one look after the bunch is enough.
-    if (asked) return;
-    asked = true;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    asked = false;
+  const refresh = oneAtATime(async () => {
     try {
       page.showSession(await get());
     } catch {
       // Closed meanwhile, or no connection: the link says so.
     }
-  };
+  }, 100);
   const seen = new Set(["attached", "detached", "lease_changed", "updated", "exited", "gap"]);
   followEvents({
     event: (event) => {
