@@ -70,8 +70,8 @@ class KeptOutput:
         self._mode.cancel()
 
     def note_input(self) -> None:
-        """Note that there is input right now: others then take shorter turns, for the sake of its echo."""
-        self._pace.note(self)
+        """Note that there is input right now: floods of others then rest, for the sake of its echo."""
+        self._pace.note_input(self)
 
     async def settle(self) -> None:
         """Wait until nothing is under way any more after `change`."""
@@ -138,7 +138,7 @@ class KeptOutput:
                 case State.FULL:
                     await transcript.wait_room()
                 case State.MORE if progress.size >= PIECE_BYTES:
-                    await trio.lowlevel.checkpoint()
+                    await self._pace.turn(self)
                 case _:  # a small piece was most likely all, and whether it was costs as much as waiting
                     await trio.lowlevel.wait_readable(output)
 

@@ -53,12 +53,12 @@ class PipesChild(ProcessBacked):
 
     async def send_some(self, data: memoryview) -> int:
         """Write what fits, waiting for room."""
-        self._pace.note(self)
+        self._pace.note_input(self)
         return await write_some(self._stdin, data)
 
     def send_nowait(self, data: bytes) -> int:
         """Write what fits right now."""
-        self._pace.note(self)
+        self._pace.note_input(self)
         return write_nowait(self._stdin, data)
 
     async def close_input(self) -> None:

@@ -95,7 +95,7 @@ class PtyChild(ProcessBacked):
     def _note_input(self) -> None:
         if self._ended:
             raise InputClosed
-        self._pace.note(self)
+        self._pace.note_input(self)
 
 
 async def spawn(spec: ChildSpec, pace: Pace | None = None) -> PtyChild:

@@ -73,7 +73,7 @@ async def pump(
             pace.note(session)
             log.grew(before, ring.read(before, count)[1] if count <= INLINE_BYTES else None)
         else:
-            await trio.lowlevel.checkpoint()
+            await pace.turn(session)
 
 
 def write_nowait(fd: int, data: bytes | memoryview) -> int:
