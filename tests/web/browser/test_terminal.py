@@ -212,9 +212,10 @@ def test_a_title_is_not_replaced_by_what_the_daemon_knew_before(tab: Tab, node: 
 
     def hold_the_first(route: Route) -> None:
         if held:
-            return route.continue_()
-        answer = route.fetch()
-        held.append(lambda: route.fulfill(response=answer))
+            route.continue_()
+        else:
+            answer = route.fetch()
+            held.append(lambda: route.fulfill(response=answer))
 
     tab.page.route(f"**/v1/sessions/{session}?*", hold_the_first)
     node.call("session.update", session_id=session, name="renamed")
