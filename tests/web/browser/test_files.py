@@ -208,3 +208,12 @@ def test_on_a_telephone_it_covers_the_terminal(site: Site, node: Node, home: Pat
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tab.page.locator("#files").get_by_role("button", name="Close").tap()
     tab.page.locator("#files").wait_for(state="hidden")
+
+
+def test_what_programs_do_to_the_folder_shows_by_itself(drawer: Tab, home: Path) -> None:
+    drawer.page.keyboard.press("End")
+    drawer.wait(lambda: focused(drawer) == "page.html", "the focus")
+    (home / "made by a program").touch()
+    (home / "notes.txt").unlink()
+    drawer.wait(lambda: names(drawer) == ["docs", "data.bin", "dot.png", "made by a program", "page.html"], "the change")
+    assert focused(drawer) == "page.html"

@@ -16,6 +16,9 @@ import { Rows } from "./rows";
 import { Transfers } from "./transfers";
 
 const SORTS: [Sort, string][] = [["name", "by name"], ["modified", "newest first"], ["size", "largest first"]];
+// Programs make and remove files while one looks. A folder that takes long to list is looked at less often.
+const LOOK_AGAIN_MS = 3000;
+const LOOK_SHARE = 20;
 const READ_ONLY = "Your login may look at files, not change them.";
 
 interface Shown {
@@ -27,6 +30,8 @@ export class Drawer {
   #folder: string | null = null;
   #entries: Entry[] = [];
   #cursor: string | null = null;
+  /** The first page as it was told, when it is all that is shown. */
+  #first = "";
   /** Counts listings, so that a slow answer does not replace a newer one. */
   #asked = 0;
   #sort: Sort = SORTS.map(([sort]) => sort).find((sort) => sort === recall("files-sort")) ?? "name";
@@ -59,6 +64,7 @@ export class Drawer {
     this.#build(writable, entries, transfers);
     if (writable) this.#takeDrops();
     addEventListener("beforeunload", (event) => this.#transfers.busy && event.preventDefault());
+    this.#lookLater(0);
   }
 
   get isOpen(): boolean {
@@ -99,7 +105,11 @@ export class Drawer {
       if (number === this.#asked) this.#refused(folder, error, focus);
       return;
     }
-    if (number !== this.#asked || !this.isOpen) return;
+    if (number === this.#asked && this.isOpen) this.#show(page, cursor, chosen, focus);
+  }
+
+  #show(page: FilePage, cursor: string | null, chosen: string | null, focus: boolean): void {
+    this.#first = cursor === null ? JSON.stringify(page) : "";
     this.#folder = page.path;
     this.#entries = cursor === null ? page.entries : [...this.#entries, ...page.entries];
     this.#cursor = page.next_cursor;
@@ -115,9 +125,31 @@ export class Drawer {
     if ((within || focus) && !this.#rows.focus()) this.#path.querySelector("button")?.focus();
   }
 
+  #lookLater(took: number): void {
+    setTimeout(() => void this.#lookAgain(), Math.max(LOOK_AGAIN_MS, LOOK_SHARE * took));
+  }
+
+  /** Show what has changed meanwhile, if anything; who has listed on further is left alone. */
+  async #lookAgain(): Promise<void> {
+    const before = performance.now();
+    const number = this.#asked;
+    if (this.isOpen && !document.hidden && this.#folder !== null && this.#first !== "") {
+      try {
+        const page = await list(this.#folder, { sort: this.#sort, hidden: this.#hidden }, null);
+        if (number === this.#asked && this.isOpen && JSON.stringify(page) !== this.#first) {
+          this.#show(page, null, this.#rows.chosen, false);
+        }
+      } catch {
+        // No connection, or the folder is gone: who looks at it by hand is told.
+      }
+    }
+    this.#lookLater(performance.now() - before);
+  }
+
   /** Say why, and where one may go instead. */
   #refused(folder: string, error: unknown, focus: boolean): void {
     this.#entries = [];
+    this.#first = "";
     this.#more.hidden = true;
     this.#rows.show([], null);
     this.#showPath(folder);

@@ -45,6 +45,11 @@ export class Rows {
     this.place.replaceChildren(...this.#entries.map((entry, index) => this.#row(entry, index === at, now)));
   }
 
+  /** The name of the entry that Tab reaches. */
+  get chosen(): string | null {
+    return this.place.querySelector(".entry[tabindex='0'] .name")?.textContent ?? null;
+  }
+
   /** Put the focus on the row that Tab reaches; false when there is none. */
   focus(): boolean {
     const name = this.place.querySelector<HTMLElement>(".entry[tabindex='0']");
