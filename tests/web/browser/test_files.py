@@ -215,5 +215,6 @@ def test_what_programs_do_to_the_folder_shows_by_itself(drawer: Tab, home: Path)
     drawer.wait(lambda: focused(drawer) == "page.html", "the focus")
     (home / "made by a program").touch()
     (home / "notes.txt").unlink()
-    drawer.wait(lambda: names(drawer) == ["docs", "data.bin", "dot.png", "made by a program", "page.html"], "the change")
+    changed = ["docs", "data.bin", "dot.png", "made by a program", "page.html"]
+    drawer.wait(lambda: names(drawer) == changed, "the change")
     assert focused(drawer) == "page.html"
