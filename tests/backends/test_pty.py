@@ -1,5 +1,7 @@
+import contextlib
 import errno
 import os
+import socket
 import threading
 
 import pytest
@@ -59,8 +61,7 @@ async def test_an_idle_reader_gets_small_chunks_without_a_task_switch(nursery: t
 async def test_a_failed_start_for_want_of_descriptors_is_typed_and_leaks_none() -> None:
     before = what_is_held()
     outcomes = []
-    # Ten were too few once, in a process that had run many other tests before.
-    for free in range(20):
+    for free in range(10):
         with limited_descriptors(free):
             try:
                 child = await pty.spawn(TRUE)
@@ -73,6 +74,40 @@ async def test_a_failed_start_for_want_of_descriptors_is_typed_and_leaks_none() 
         assert nothing_more_is_held(before)
     assert (outcomes[0], outcomes[-1]) == ("refused", "started")
     assert outcomes == sorted(outcomes)
+
+
+async def test_only_numbers_that_can_be_had_are_left_free() -> None:
+    """Of threads that wait in accept(2) each has one that nobody sees."""
+    await trio.lowlevel.checkpoint()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        first = os.dup(listener.fileno())
+        os.close(first)
+        threads = [threading.Thread(target=_accept, args=(listener,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            with trio.fail_after(PATIENCE_SECONDS):
+                while True:
+                    fd = os.dup(listener.fileno())
+                    os.close(fd)
+                    if fd >= first + len(threads):
+                        break
+                    await trio.sleep(0.01)
+            with limited_descriptors(2):
+                pair = os.pipe()
+                with pytest.raises(OSError, match="Too many open files"):
+                    os.dup(pair[0])
+                for fd in pair:
+                    os.close(fd)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def _accept(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        listener.accept()
 
 
 async def test_a_system_without_terminals_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

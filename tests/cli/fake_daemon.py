@@ -80,6 +80,8 @@ class FakeDaemon:
 
     def close(self) -> None:
         """Stop listening."""
+        # Else the thread that waits in accept(2) would wait for ever, and keep a number of a descriptor for itself.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -12,6 +12,15 @@ from ptybridge.core.ancestry import Child, agents_session
 
 # Prints its pid and lives until its input ends.
 STAY = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
+# Leaves its parent, which must be gone before anybody looks.
+LEAVE = """
+import os, sys, time
+parent = os.getpid()
+if os.fork(): os._exit(0)
+while os.getppid() == parent: time.sleep(0.001)
+{}
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @contextmanager
@@ -47,16 +56,17 @@ def test_whatever_an_agents_session_has_started_is_known(wrapper: list[str]) -> 
 
 
 def test_what_has_left_its_parents_is_known_by_the_kernels_session() -> None:
-    leave = "import os, sys\nif os.fork(): os._exit(0)\nos.execv(sys.argv[1], sys.argv[1:])"
-    with tree(sys.executable, "-c", leave) as (top, orphan):
+    with tree(sys.executable, "-c", LEAVE.format("")) as (top, orphan):
         assert agents_session(orphan, [child(top)]) is not None
         assert agents_session(orphan, [child(top, running=False)]) is not None
 
 
 def test_what_has_left_that_too_is_known_by_its_environment() -> None:
-    leave = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nos.execv(sys.argv[1], sys.argv[1:])"
     for session_id, known in (("s1", True), ("s2", False)):
-        with tree(sys.executable, "-c", leave, env={"PTYBRIDGE_SESSION_ID": session_id}) as (top, orphan):
+        with tree(sys.executable, "-c", LEAVE.format("os.setsid()"), env={"PTYBRIDGE_SESSION_ID": session_id}) as (
+            top,
+            orphan,
+        ):
             assert (agents_session(orphan, [child(top)]) is not None) is known
 
 

@@ -13,11 +13,22 @@ from ptybridge.core.strays import Stray, signal_stray, strays_of
 
 # Prints its pid and lives until it is ended.
 STAY = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
-LEAVE = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nos.execv(sys.argv[1], sys.argv[1:])"  # noqa: E501
+# Leaves its parents and its session. Who was left must be gone before anybody looks.
+LEAVE = """
+import os, sys, time
+for leave in (os.setsid, lambda: None):
+    parent = os.getpid()
+    if os.fork(): os._exit(0)
+    while os.getppid() == parent: time.sleep(0.001)
+    leave()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+# All processes are looked at, also those of the same tests in another process.
+NAME = f"s{os.getpid()}"
 
 
 @contextmanager
-def session(*wrapper: str, name: str = "s1") -> Iterator[tuple[int, int]]:
+def session(*wrapper: str, name: str = NAME) -> Iterator[tuple[int, int]]:
     """Yield the pids of a session's child and of what it has started."""
     below = [*wrapper, sys.executable, "-c", STAY]
     program = f"import subprocess, time; subprocess.call({below!r}); time.sleep(600)"
@@ -42,7 +53,7 @@ def _others_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getpid", lambda: 1 << 30)
 
 
-def found(child: int, name: str = "s1") -> list[int]:
+def found(child: int, name: str = NAME) -> list[int]:
     return [one.pid for one in strays_of(name, [child])]
 
 
@@ -56,26 +67,26 @@ def test_c13_who_has_lost_its_parents_is_found_by_the_environment() -> None:
     with session(sys.executable, "-c", LEAVE) as (child, pid):
         assert found(child) == [pid]
         # Also when the session is empty.
-        assert {one.pid for one in strays_of("s1", [])} == {child, pid}
-        assert found(child, "s") == []
+        assert {one.pid for one in strays_of(NAME, [])} == {child, pid}
+        assert found(child, NAME[:-1]) == []
 
 
 def test_members_are_no_strays() -> None:
     with session("nohup") as (child, pid):
-        assert [one.pid for one in strays_of("s1", [child, pid])] == []
+        assert [one.pid for one in strays_of(NAME, [child, pid])] == []
 
 
 def test_what_the_daemon_runs_itself_for_a_session_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with session() as (child, pid):
         monkeypatch.setattr(os, "getpid", lambda: child)
-        assert [one.pid for one in strays_of("s1", [])] == []
+        assert [one.pid for one in strays_of(NAME, [])] == []
         monkeypatch.setattr(os, "getpid", lambda: 1 << 30)
-        assert {child, pid} <= {one.pid for one in strays_of("s1", [])}
+        assert {child, pid} <= {one.pid for one in strays_of(NAME, [])}
 
 
 def test_another_process_with_the_number_is_not_signalled() -> None:
     with session() as (_, pid):
-        [stray] = [one for one in strays_of("s1", []) if one.pid == pid]
+        [stray] = [one for one in strays_of(NAME, []) if one.pid == pid]
         assert stray.alive
         other = Stray(pid, stray.start_time + 1)
         assert not other.alive

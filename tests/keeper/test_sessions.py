@@ -1,11 +1,13 @@
 """Sessions in a running keeper: output, exit, back-pressure, and what is given back at the end."""
 
 import os
+import select
 import signal
 from collections.abc import Callable
 
 import pytest
 from tests.keeper.harness import (
+    PATIENCE_SECONDS,
     Daemon,
     KeeperProcess,
     Kept,
@@ -27,6 +29,12 @@ def check_tail(kept: Kept, total: int) -> None:
     assert kept.ring.end == total
     start, data = kept.ring.read(0, total)
     assert data == expected(start, total - start)
+
+
+def woken(kept: Kept) -> None:
+    """Wait for a wake-up: it comes a moment after what it tells of can be seen in the ring."""
+    assert select.select([kept.fds["wake"]], [], [], PATIENCE_SECONDS)[0]
+    assert os.eventfd_read(kept.fds["wake"]) >= 1
 
 
 @KINDS
@@ -60,7 +68,7 @@ def test_wake_up_comes_with_growth_and_with_the_end(daemon: Daemon) -> None:
     kept = daemon.spawn(["sh", "-c", "read line; echo $line"], echo=False)
     os.write(kept.fds["pty"], b"x\n")
     eventually(lambda: kept.ring.eof)
-    assert os.eventfd_read(kept.fds["wake"]) >= 1
+    woken(kept)
 
 
 def test_latest_attach_alone_is_woken(keeper: KeeperProcess, connect_daemon: Callable[..., Daemon]) -> None:
@@ -70,7 +78,7 @@ def test_latest_attach_alone_is_woken(keeper: KeeperProcess, connect_daemon: Cal
     kept = second.attach(old.sid)
     os.write(kept.fds["pty"], b"x\n")
     eventually(lambda: kept.ring.end >= 6)
-    assert os.eventfd_read(kept.fds["wake"]) >= 1
+    woken(kept)
     os.set_blocking(old.fds["wake"], False)
     with pytest.raises(BlockingIOError):
         os.eventfd_read(old.fds["wake"])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.keeper.harness import (
+    PATIENCE_SECONDS,
     Daemon,
     KeeperProcess,
     Kept,
@@ -239,7 +240,7 @@ def test_terminal_hangs_up_when_the_last_of_keeper_and_daemon_goes(
         assert not again.info(kept.sid).exited
         again.close()
         keeper.kill()
-    assert select.select([process], [], [], 30)[0]
+    assert select.select([process], [], [], PATIENCE_SECONDS)[0]
     os.close(process)
     eventually(lambda: not alive(kept.pid))
 
