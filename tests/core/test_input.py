@@ -226,3 +226,37 @@ async def test_what_was_erased_makes_room_on_the_line() -> None:
     assert queue.write_nowait(b"y") is None
     assert queue.write_nowait(b"\x15" + b"y" * CANONICAL_LINE_BYTES) == CANONICAL_LINE_BYTES + 1
     assert queue.write_nowait(b"\x03" + b"z" * CANONICAL_LINE_BYTES) == CANONICAL_LINE_BYTES + 1
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+async def test_what_waits_is_handed_on_in_order_and_sent_by_one_of_both(taken_over: bool) -> None:
+    child = FakeChild()
+    child.limit_room(2)
+    queue, kept = queue_of(child), list[bytes | None]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run)
+        await queue.write(b"one ")
+        await trio.testing.wait_all_tasks_blocked()
+        await queue.hold(kept.append)
+        await queue.write(b"two", eof=True)
+        child.make_room()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (bytes(child.received), kept) == (b"on", [b"e ", b"two", None])
+        if taken_over:
+            nursery.cancel_scope.cancel()
+        else:
+            queue.release()
+            await trio.testing.wait_all_tasks_blocked()
+            assert bytes(child.received) == b"one two"
+            nursery.cancel_scope.cancel()
+    if taken_over:
+        successor = queue_of(child)
+        async with trio.open_nursery() as nursery:
+            successor.restore(kept)
+            successor.on_queued = lambda: nursery.start_soon(successor.run)
+            successor.wake()
+            await trio.testing.wait_all_tasks_blocked()
+            assert bytes(child.received) == b"one two"
+            assert successor.accepted_bytes == 0  # counted where it was accepted
+            nursery.cancel_scope.cancel()
+    assert child.input_closed

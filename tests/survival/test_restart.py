@@ -171,15 +171,6 @@ def as_installed(node: Node, copy: Path):  # type: ignore[no-untyped-def]
         link.symlink_to(before)
 
 
-@pytest.fixture
-def linked(node: Node) -> Node:
-    """The node with a package that can be exchanged."""
-    link = node.directory.parent / "installed"
-    link.symlink_to(SOURCE)
-    node.env["PYTHONPATH"] = str(link)
-    return node
-
-
 BROKEN = {
     "cannot be imported": ("daemon/__init__.py", "\nraise RuntimeError('broken on purpose')\n"),
     "does not speak with the keeper": ("daemon/process.py", "\nkeeper_protocol.PROTOCOL = (98, 99)\n"),

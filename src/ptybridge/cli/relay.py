@@ -1,28 +1,27 @@
 """Stands between a session and this process's standard streams, for `run` away from a terminal.
 
 How it works: one loop waits for output, input and signals. Output comes as a stream of events on a connection of its
-own; input and signals go out as calls on another. Nothing is read from standard input while the session's queue is
-full, and writing blocks while whoever reads our output does, so a flood is held up where it comes from.
+own; input (`relay_input`) and signals go out as calls on another. Nothing is read from standard input while the
+session's queue is full, and writing blocks while whoever reads our output does, so a flood is held up where it comes
+from.
 """
 
 import os
 import select
 import signal
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from types import FrameType
 from typing import Final
 
 from ptybridge.api.attach import FOLLOW, ExitedEvent, Follow, GapEvent, OutputEvent
 from ptybridge.api.session import SIGNAL, Signal
-from ptybridge.api.terminal import WRITE, Write
 from ptybridge.cli.app import note
-from ptybridge.errors import ConnectionLost, InputClosed, InputFull, SessionExited, SessionNotFound
+from ptybridge.cli.relay_input import Feeder
+from ptybridge.errors import ConnectionLost, SessionExited, SessionNotFound
 from ptybridge.sdk.resume import Client
 
-READ_BYTES: Final = 64 * 1024
-# How long to wait before trying again: a full queue, and a terminal that is another job's at the moment.
-RETRY_SECONDS: Final = 0.05
+# When to look again whether a terminal that is another job's is ours.
 BACKGROUND_SECONDS: Final = 0.5
 FORWARDED: Final = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP,
@@ -38,9 +37,8 @@ class Relay:
         self._stream = client.stream(FOLLOW, Follow(session_id=session_id, offset=0, encoding="base64"))
         self._session_id = session_id
         self._exited: ExitedEvent | None = None
-        self._pending = b""
-        self._input_open = True
-        self._next_try = 0.0
+        self._feeder = Feeder(client, session_id)
+        self._resumed = 0
         self._received: list[int] = []
 
     def run(self) -> ExitedEvent:
@@ -58,14 +56,16 @@ class Relay:
         if self._exited is None and self._stream.reason:
             raise ConnectionLost(f"the session's output ended: {self._stream.reason}")
         self._pass_on_signals()
-        self._pass_on_input()
+        if self._stream.resumed != self._resumed:
+            self._resumed = self._stream.resumed
+            self._feeder.replaced()
+        self._feeder.attend()
         return self._exited
 
     def _wait(self, wakeup: int) -> None:
         readers: list[int] = [self._stream.fileno(), wakeup]
-        now = time.monotonic()
-        timeout = max(0.0, self._next_try - now) if self._next_try > now else None
-        if self._input_open and not self._pending and timeout is None:
+        timeout = self._feeder.seconds(time.monotonic())
+        if self._feeder.hungry:
             if _in_foreground():
                 readers.append(0)
             else:
@@ -74,7 +74,8 @@ class Relay:
         if wakeup in ready:
             os.read(wakeup, 4096)
         if 0 in ready:
-            self._read_input()
+            self._feeder.read()
+            self._feeder.attend()
 
     # -- output ---------------------------------------------------------------------------------------------
 
@@ -86,39 +87,6 @@ class Relay:
                 note(f"{event.to_offset - event.from_offset} bytes of output were discarded before they could be read")
             case ExitedEvent():
                 self._exited = event
-
-    # -- input ----------------------------------------------------------------------------------------------
-
-    def _read_input(self) -> None:
-        try:
-            data = os.read(0, READ_BYTES)
-        except OSError:
-            data = b""  # closed, or a terminal that is gone
-        if data:
-            self._pending = data
-        else:
-            self._input_open = False
-            self._send(b"", eof=True)
-
-    def _pass_on_input(self) -> None:
-        if self._pending and time.monotonic() >= self._next_try and self._send(self._pending):
-            self._pending = b""
-
-    def _send(self, data: bytes, *, eof: bool = False) -> bool:
-        params = Write(session_id=self._session_id, data=b64encode(data).decode(), encoding="base64", eof=eof)
-        try:
-            self._client.call(WRITE, params)
-        except InputFull:
-            self._next_try = time.monotonic() + RETRY_SECONDS
-            return False
-        except (InputClosed, SessionExited, SessionNotFound):
-            self._input_open = False  # it wants no more, which is its right
-        except ConnectionLost:
-            # Input is never sent twice. Ending it twice does no harm.
-            if not data:
-                return self._send(b"", eof=eof)
-            note(f"the daemon was replaced just now; whether the last {len(data)} bytes of input arrived is not known")
-        return True
 
     # -- signals --------------------------------------------------------------------------------------------
 

@@ -2,11 +2,12 @@
 
 How it works: `write` checks (exit, rate, size, line mode) and then, in one step, either hands the bytes to the
 terminal at once — the fast path of a keystroke — or queues what did not fit for `run` to send. A child that does
-not read fills its own queue and nobody else's.
+not read fills its own queue and nobody else's. Before another daemon takes over, `hold` ends the sending and hands on
+what waits, and that daemon goes on with it.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -50,6 +51,10 @@ class InputQueue:
         self._queue: deque[memoryview | None] = deque()
         self._queued_bytes = 0
         self._more = trio.Event()
+        # Set by `hold`: gets what is queued; and the task that sends, which ends for it.
+        self._keep: Callable[[bytes | None], None] | None = None
+        self._feeding: trio.CancelScope | None = None
+        self._rested = trio.Event()
         self._line = CookedLine()
         # Held by a request that has to wait before it can queue: those that come after it wait behind it, so that
         # input stays in the order in which it was asked for.
@@ -124,6 +129,9 @@ class InputQueue:
         return accepted
 
     def _put(self, data: bytes, eof: bool) -> int:
+        if not data and not eof:
+            self.position = len(self._queue)
+            return 0  # who asks what waits
         self._line.take(data, self.child.line_keys())
         # Ctrl-U and Ctrl-C empty a line.
         self.unfinished = bool(data) and data[-1:] not in {b"\r", b"\n", b"\x03", b"\x15"}
@@ -143,6 +151,8 @@ class InputQueue:
     def _push(self, item: memoryview | None) -> None:
         self._queue.append(item)
         self._queued_bytes += len(item) if item is not None else 0
+        if self._keep is not None:
+            self._keep(_whole(item))
         self._more.set()
         self.on_queued()
 
@@ -163,8 +173,54 @@ class InputQueue:
             "which is in line mode"
         )
 
+    # -- handing on -----------------------------------------------------------------------------------------
+
+    async def hold(self, keep: Callable[[bytes | None], None]) -> None:
+        """Send no more of what waits; give it to `keep`, in order, and all that comes to wait. None: end of input."""
+        if self._keep is not None:
+            return
+        self._keep = keep
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await self._rested.wait()
+        for item in self._queue:
+            keep(_whole(item))
+
+    def release(self) -> None:
+        """Send again: nobody has taken over."""
+        self._keep = None
+        self._more.set()
+
+    def restore(self, items: Sequence[bytes | None]) -> None:
+        """Queue what another daemon has handed on; it was accepted there."""
+        for item in items:
+            self._push(None if item is None else memoryview(item))
+
+    def wake(self) -> None:
+        """Have `run` started if anything waits."""
+        if self._queue:
+            self.on_queued()
+
+    # -- sending --------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Send what is queued and will be, for as long as the session lives."""
+        while True:
+            if self._keep is None:
+                self._rested = trio.Event()
+                with trio.CancelScope() as self._feeding:
+                    try:
+                        await self._feed()
+                    finally:
+                        self._feeding = None
+                        self._rested.set()
+                if self.closed:
+                    return
+            else:
+                self._more = trio.Event()
+                await self._more.wait()
+
+    async def _feed(self) -> None:
         while True:
             while self._queue:
                 item = self._queue[0]
@@ -193,3 +249,7 @@ class InputQueue:
                 return
             # What is sent leaves the queue at once, so that a cancelled feeder never sends it twice.
             self._queue[0] = item
+
+
+def _whole(item: memoryview | None) -> bytes | None:
+    return None if item is None else bytes(item)

@@ -24,6 +24,7 @@ SCREEN = "screen"
 POSITION = "position "
 COMMANDS = "commands"
 LOG = "log"
+INPUT = "input "
 
 
 class Notebook(Protocol):
@@ -150,14 +151,26 @@ class SavedLog(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int | None = 0
 
 
+class SavedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of input that the program has not read when a daemon handed over; None: the end of input."""
+
+    data: bytes | None
+
+
 class Remembered(msgspec.Struct, kw_only=True):
-    """What notes say of a session."""
+    """What notes say of a session. `input`: what waits to be sent, the pieces in order."""
 
     record: Record
     screen: SavedScreen | None
     positions: dict[tuple[str, ...], int]
     commands: SavedCommands | None = None
     log: SavedLog | None = None
+    input: list[bytes | None] = msgspec.field(default_factory=list)
+
+
+def input_key(number: int) -> str:
+    """Return the key of the note of a piece of input."""
+    return f"{INPUT}{number}"
 
 
 def position_key(reader: tuple[str, ...]) -> str:
@@ -184,6 +197,14 @@ def recall(notes: dict[str, Any]) -> Remembered | None:
             },
             commands=msgspec.convert(commands, SavedCommands) if commands is not None else None,
             log=msgspec.convert(saved_log, SavedLog) if saved_log is not None else None,
+            input=_recall_input(notes),
         )
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise ValueError(f"its notes cannot be read: {exc}") from exc
+
+
+def _recall_input(notes: dict[str, Any]) -> list[bytes | None]:
+    pieces: list[bytes | None] = []
+    while (note := notes.get(input_key(len(pieces)))) is not None:
+        pieces.append(msgspec.convert(note, SavedInput).data)
+    return pieces

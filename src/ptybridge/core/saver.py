@@ -14,8 +14,10 @@ from ptybridge.core.memory import (
     Notebook,
     Record,
     Remembered,
+    SavedInput,
     SavedLog,
     SavedScreen,
+    input_key,
     position_key,
 )
 from ptybridge.core.winsize import KEPT_RESIZES
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 QUIET_BYTES = 16 * 1024
 # The keeper takes notes of up to 1 MiB; base64 makes 4 bytes of 3.
 MAX_SNAPSHOT_BYTES = 700 * 1024
+MAX_INPUT_BYTES = 700 * 1024
 
 
 class Saver:
@@ -38,6 +41,7 @@ class Saver:
         self._screen = screen
         self._whole = screen is None
         self._counted = 0
+        self._pieces: list[SavedInput] = []
         self._keeps_screens = notebook is not None and notebook.keeps_screens
         self._capacity = session.log.ring.capacity
         if notebook is not None:
@@ -110,6 +114,22 @@ class Saver:
         if saved is not None:
             self._write(COMMANDS, msgspec.to_builtins(saved))
 
+    def input(self, data: bytes | None) -> None:
+        """Write down a piece of input for the next daemon to send, or (None) its end."""
+        parts: list[bytes | None] = [None]
+        if data is not None:
+            parts = [data[at : at + MAX_INPUT_BYTES] for at in range(0, len(data), MAX_INPUT_BYTES)]
+        for part in parts:
+            saved = SavedInput(data=part)
+            self._write(input_key(len(self._pieces)), msgspec.to_builtins(saved))
+            self._pieces.append(saved)
+
+    def forget_input(self, count: int | None = None) -> None:
+        """Let no other daemon send it: neither what was written down here nor `count` pieces that were read."""
+        for number in range(len(self._pieces) if count is None else count):
+            self._write(input_key(number), None)
+        self._pieces.clear()
+
     def log(self, saved: SavedLog) -> None:
         """Write down how far the session's log on disk has come."""
         self._write(LOG, msgspec.to_builtins(saved))
@@ -173,6 +193,8 @@ class Saver:
             self.log(self._session.journal.saved)
         for reader, offset in self._session.positions.items():
             self.position(reader, offset)
+        for number, piece in enumerate(self._pieces):
+            self._write(input_key(number), msgspec.to_builtins(piece))
 
     def _write(self, key: str, value: object) -> None:
         if self._notebook is not None:
@@ -192,5 +214,8 @@ def restore_into(session: "Session", remembered: Remembered) -> None:
     session.input.accepted_bytes = record.accepted_bytes
     session.positions = dict(remembered.positions)
     session.commands.bytes_seen = record.accepted_bytes
+    # Whatever becomes of this daemon, input is sent at most once.
+    session.saver.forget_input(len(remembered.input))
+    session.input.restore(remembered.input)
     if record.viewers:
         session.returning.expect(record.viewers)

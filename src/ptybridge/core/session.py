@@ -220,6 +220,7 @@ class Session:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self.input.on_queued = _starter(nursery, self.input.run)
+                    self.input.wake()
                     self._start_delay = _starter(nursery, self._delay_output)
                     if self.limits.output_rate is not None:
                         self._start_delay()
@@ -322,6 +323,7 @@ class Session:
         self._leaving = True
         self._scope.cancel()
         await self._done.wait()
+        await self.input.hold(self.saver.input)
 
     def rebuild(self) -> None:
         """Let a restored screen come up to the transcript's end without the past happening again."""

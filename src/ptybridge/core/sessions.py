@@ -363,6 +363,17 @@ class Sessions:
         for session in self.all():
             await session.leave()
 
+    async def hold_input(self) -> None:
+        """Let what programs have not read yet wait for the daemon that is about to take over."""
+        for session in self.all():
+            await session.input.hold(session.saver.input)
+
+    def release_input(self) -> None:
+        """Go on with it: no other daemon has taken over."""
+        for session in self.all():
+            session.saver.forget_input()
+            session.input.release()
+
     # -- supervision and housekeeping -----------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -355,9 +355,12 @@ class Daemon:
             )
         # Who connects from here on waits for the new daemon.
         self.server.stop_accepting()
+        with trio.CancelScope(shield=True):
+            await self.sessions.hold_input()
         if self.handover.go():
             self._going.set()
         else:
+            self.sessions.release_input()
             self.server.resume_accepting()
             raise Unavailable("the new daemon has ended before it took over, so this one goes on", blocked_by="daemon")
 
@@ -368,6 +371,7 @@ class Daemon:
             self._going = trio.Event()
             await handover.wait_failed()
             log.error("the new daemon has failed; this one goes on")
+            self.sessions.release_input()
             self.server.resume_accepting()
 
     async def _watch_superseded(self, link: KeeperLink) -> None:
