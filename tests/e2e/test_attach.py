@@ -115,11 +115,11 @@ def daemon(tmux: Tmux) -> Iterator[None]:
 
 
 def wait_attached(count: int) -> None:
-    """Wait until so many clients are connected to a daemon; `status` starts none."""
+    """Wait until so many clients are on the session; starts no daemon."""
     deadline = time.monotonic() + PATIENCE
-    command = [sys.executable, "-m", "ptybridge", "status", "--json"]
+    command = [sys.executable, "-m", "ptybridge", "clients", "work", "--json", "--no-autostart"]
     while (found := subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)).returncode or (
-        msgspec.json.decode(found.stdout)["clients"] < count
+        len(msgspec.json.decode(found.stdout)) < count
     ):
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
