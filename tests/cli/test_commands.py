@@ -389,6 +389,22 @@ def test_call_of_a_stream_prints_lines(daemon: FakeDaemon, capsys: pytest.Captur
     assert [json.loads(line)["type"] for line in capsys.readouterr().out.splitlines()] == ["a", "b"]
 
 
+def test_what_changes_something_and_is_cut_off_says_that_nobody_knows_whether_it_was_done(
+    daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def go_away(request: dict[str, Any]) -> list[dict[str, Any]]:
+        raise OSError
+
+    for method, command in [
+        ("exec.run", ["call", "exec.run", "command=make"]),
+        ("exec.stream", ["call", "exec.stream", "command=make"]),
+        ("file.archive", ["file", "archive", "a.zip", "b"]),
+    ]:
+        daemon.raw(method, go_away)
+        assert run(command) == 4
+        assert f"during {method}: it is not known whether it was done" in capsys.readouterr().err
+
+
 def test_ops_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ops"]) == 0
     assert "session.create" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from ptybridge.api.attach import FOLLOW, ExitedEvent, Follow, OutputClosedEvent,
 from ptybridge.api.node import INFO, GetInfo
 from ptybridge.api.session import GET, LIST, UPDATE, Get, List, Update
 from ptybridge.api.terminal import READ, WAIT, Condition, Read, Wait
+from ptybridge.api.watch import WATCH, WatchFiles
 from ptybridge.config import Config, load
 from ptybridge.errors import ConnectionLost, InvalidParams, MethodNotFound, SessionNotFound, VersionMismatch
 from ptybridge.sdk.blocking import Connection
@@ -147,6 +148,29 @@ def test_a_daemon_that_does_not_come_back_is_given_up(runtime_dir: Path, monkeyp
         come_back(load(os.environ).config, lambda line: None, patience=0.2)
 
 
+def failure(code: str) -> dict[str, object]:
+    return {"error": {"code": -32000, "message": "there is no session 's'", "data": {"code": code, "retryable": False}}}
+
+
+def test_a_session_that_has_gone_with_the_daemon_is_told_from_one_that_never_was(play: Scripts) -> None:
+    with pytest.raises(SessionNotFound):
+        play(failure("session_not_found")).client().call(GET, Get(session_id="s"))
+    with pytest.raises(ConnectionLost, match="the daemon went away, and the next one does not have the session"):
+        play(None, failure("session_not_found")).client().call(GET, Get(session_id="s"))
+    script = play(opened(0, printed("abc", 0)), failure("session_not_found"))
+    stream = script.client().stream(FOLLOW, Follow(session_id="s", offset=0))
+    with pytest.raises(ConnectionLost, match="the daemon went away, and the next one does not have the session"):
+        list(stream)
+
+
+def test_a_raw_call_is_asked_again_with_what_was_given_only(play: Scripts) -> None:
+    script = play(None, result(sessions=[], newer=1))
+    assert script.client().call_raw(LIST, List(), []) == {"sessions": [], "newer": 1}
+    assert script.asked == [{}, {}]
+    with pytest.raises(ConnectionLost, match=r"during session\.update: it is not known whether it was done"):
+        play(None, result()).client().call_raw(UPDATE, Update(session_id="s", name="n"), ["session_id", "name"])
+
+
 # -- streams ------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +208,22 @@ def test_taking_after_a_resumption_needs_no_more_data(play: Scripts) -> None:
         given += "".join(event.data for event in stream.take())
         assert given or select.select([stream.fileno()], [], [], 10)[0]
     assert [one["offset"] for one in script.asked] == [0, 0]
+
+
+def test_a_watch_goes_on_behind_the_last_number_so_that_it_begins_with_a_gap(play: Scripts) -> None:
+    def told(kind: str, number: int, **more: object) -> tuple[str, dict[str, Any]]:
+        return "stream.event", {"event": {"type": kind, "number": number, **more}}
+
+    def watching(number: int, *notes: tuple[str, dict[str, Any]]) -> dict[str, object]:
+        more = [{"method": name, "params": {"stream_id": "x", **params}} for name, params in notes]
+        return {"result": {"stream_id": "x", "path": "/d", "number": number}, "more": more}
+
+    change = told("change", 8, change="created", path="/d/f", directory=False)
+    end = ("stream.end", {"reason": "gone"})
+    script = play(watching(7, change), watching(8, told("gap", 9), end))
+    stream = script.client().stream(WATCH, WatchFiles(path="/d"))
+    assert [event.number for event in stream] == [8, 9]
+    assert [one.get("after") for one in script.asked] == [None, 8]
 
 
 def test_an_exit_and_a_size_are_told_once() -> None:

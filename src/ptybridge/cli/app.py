@@ -2,15 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ptybridge.api.operation import Operation, Params
 from ptybridge.config import Config, Loaded, load
-from ptybridge.errors import DaemonUnreachable
+from ptybridge.errors import ConnectionLost, DaemonUnreachable
 from ptybridge.sdk.blocking import Connection, connect
+from ptybridge.sdk.repeats import unknown
 from ptybridge.sdk.resume import Client, ResumingStream, come_back
 
 # For what is answered at once. A daemon that takes longer is stopped or sick, and the user should hear of it.
@@ -111,6 +113,15 @@ class App:
         stream = self.client.stream(operation, params)
         self._opened.append(stream)
         return stream
+
+    @contextmanager
+    def once(self, operation: Operation[Any, Any]) -> Iterator[Connection]:
+        """Give a connection of its own for a stream that no other daemon can go on with."""
+        with self.connect() as connection:
+            try:
+                yield connection
+            except ConnectionLost as exc:
+                raise unknown(operation) from exc
 
     # -- printing -------------------------------------------------------------------------------------------
 

@@ -120,18 +120,17 @@ def watched(app: App, operation: Operation[Any, Any], params: Params, name: str)
     """Run a stream of progress to its end and return its last event; the bar is for who looks."""
     progress = Progress(os.path.basename(name))
     last: msgspec.Struct | None = None
-    connection = app.connect()
     try:
-        for event in connection.stream(operation, params):
-            if not isinstance(event, archive.FileProgress):
-                last = event
-            elif event.total_bytes is not None:
-                progress(event.done_bytes, event.total_bytes)
-            else:
-                progress.count(event.done_bytes, event.name)
+        with app.once(operation) as connection:
+            for event in connection.stream(operation, params):
+                if not isinstance(event, archive.FileProgress):
+                    last = event
+                elif event.total_bytes is not None:
+                    progress(event.done_bytes, event.total_bytes)
+                else:
+                    progress.count(event.done_bytes, event.name)
     finally:
         progress.end()
-        connection.close()
     if last is None:
         raise ConnectionLost("the daemon has ended before it was done", hint="nothing was left; do it again")
     return last

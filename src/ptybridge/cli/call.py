@@ -38,13 +38,16 @@ def call_command(app: App, method: str, assignments: tuple[str, ...]) -> None:
     operation = _known(method)
     if operation is not None and operation.kind == "channel":
         raise click.UsageError(f"{method} is a channel of binary frames; `ptybridge attach` speaks them")
-    params = _parameters(assignments, operation)
-    if operation is not None and operation.kind == "stream":
-        with app.connect() as connection:
-            for event in connection.stream_raw(method, params):
+    given = _parameters(assignments)
+    params = given if operation is None else _typed(given, operation)
+    if operation is None:
+        app.emit(app.connection.call_raw(method, params))
+    elif operation.kind == "stream":
+        with app.once(operation) as connection:
+            for event in connection.stream_raw(method, {name: getattr(params, name) for name in given}):
                 app.emit_line(event)
     else:
-        app.emit(app.connection.call_raw(method, params))
+        app.emit(app.client.call_raw(operation, params, given))
 
 
 def _known(method: str) -> AnyOperation | None:
@@ -55,7 +58,7 @@ def _known(method: str) -> AnyOperation | None:
         return None
 
 
-def _parameters(assignments: tuple[str, ...], operation: AnyOperation | None) -> dict[str, Any]:
+def _parameters(assignments: tuple[str, ...]) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for text in assignments:
         key, separator, value = text.partition("=")
@@ -69,18 +72,17 @@ def _parameters(assignments: tuple[str, ...], operation: AnyOperation | None) ->
                 raise click.UsageError(f"{key}:= needs JSON: {exc}") from exc
         else:
             params[key] = value
-    return params if operation is None else _typed(params, operation)
+    return params
 
 
-def _typed(params: dict[str, Any], operation: AnyOperation) -> dict[str, Any]:
+def _typed(params: dict[str, Any], operation: AnyOperation) -> Any:
     """Turn texts into what the operation wants: "80" into 80."""
     try:
-        converted = msgspec.convert(params, operation.params, strict=False)
+        return msgspec.convert(params, operation.params, strict=False)
     except msgspec.ValidationError as exc:
         raise InvalidParams(
             f"{operation.name}: {exc}", hint=f"`ptybridge ops {operation.name}` shows its parameters"
         ) from exc
-    return {key: getattr(converted, key) for key in params}
 
 
 @command(

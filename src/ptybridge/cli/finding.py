@@ -55,8 +55,7 @@ def find_command(
     last: find.FindFinished | None = None
     matches: list[file.FileMatch] = []
     count = 0
-    connection = app.connect()
-    try:
+    with app.once(find.FIND) as connection:
         stream = connection.stream(find.FIND, params)
         for event in stream:
             if isinstance(event, find.FindFinished):
@@ -68,8 +67,6 @@ def find_command(
                     matches.append(match)
                 else:
                     _print(match)
-    finally:
-        connection.close()
     if last is None:
         raise ConnectionLost("the daemon has ended before everything was looked at")
     if app.json:

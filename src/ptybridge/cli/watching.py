@@ -27,21 +27,17 @@ def watch_command(app: App, path: str, recursive: bool, count: int | None) -> No
     With --json each change is one line.
     """
     params = watch.WatchFiles(path=path, cwd=os.getcwd(), recursive=recursive)
-    connection = app.connect()
-    try:
-        for event in connection.stream(watch.WATCH, params):
-            if app.json:
-                app.emit_line(event)
-            elif isinstance(event, watch.FileGap):
-                note("more happened than could be told; look at everything again")
-            else:
-                mark = "/" if event.directory else ""
-                old = f"{printable(event.old_path)}{mark} → " if event.old_path else ""
-                print(f"{event.change:8}  {old}{printable(event.path)}{mark}", flush=True)
-            if count is not None:
-                count -= isinstance(event, watch.FileChange)
-                if not count:
-                    return
-    finally:
-        connection.close()
+    for event in app.stream(watch.WATCH, params):
+        if app.json:
+            app.emit_line(event)
+        elif isinstance(event, watch.FileGap):
+            note("more happened than could be told; look at everything again")
+        else:
+            mark = "/" if event.directory else ""
+            old = f"{printable(event.old_path)}{mark} → " if event.old_path else ""
+            print(f"{event.change:8}  {old}{printable(event.path)}{mark}", flush=True)
+        if count is not None:
+            count -= isinstance(event, watch.FileChange)
+            if not count:
+                return
     raise FileNotFound(f"{path} is gone")

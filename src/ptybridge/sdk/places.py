@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ptybridge.api import attach, event
+from ptybridge.api import attach, event, watch
 from ptybridge.api.operation import Params
 
 
@@ -63,6 +63,20 @@ class EventPlace:
         yield event
 
 
+class WatchPlace:
+    """In what happens to files. A resumed stream begins with a gap, for nobody has watched meanwhile."""
+
+    def __init__(self, params: watch.WatchFiles) -> None:
+        self.params = params
+
+    def opened(self, answer: watch.WatchingFiles) -> None:
+        self.params = msgspec.structs.replace(self.params, after=answer.number)
+
+    def pass_on(self, event: Any) -> Iterator[Any]:
+        self.params = msgspec.structs.replace(self.params, after=event.number)
+        yield event
+
+
 def place_of(params: Params) -> Place:
     """Return where the stream of these parameters begins. Raises TypeError for one that cannot be resumed."""
     match params:
@@ -70,4 +84,6 @@ def place_of(params: Params) -> Place:
             return OutputPlace(params)
         case event.FollowEvents():
             return EventPlace(params)
+        case watch.WatchFiles():
+            return WatchPlace(params)
     raise TypeError(f"{type(params).__name__} opens no stream that can be resumed")

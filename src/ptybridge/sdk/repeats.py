@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ptybridge.api.operation import Effect, Operation, Params
-from ptybridge.errors import ConnectionLost, PtybridgeError
+from ptybridge.errors import ConnectionLost, PtybridgeError, SessionNotFound
 
 P = TypeVar("P", bound=Params)
 
@@ -26,6 +26,24 @@ class TimeLeft:
         return msgspec.structs.replace(params, timeout_ms=left)
 
 
+def unknown(operation: Operation[Any, Any]) -> ConnectionLost:
+    """Return what to raise for something that a lost connection has cut off and that is not done again."""
+    if operation.effect is Effect.READS:
+        return ConnectionLost(f"the daemon went away during {operation.name}", hint="it can be done again")
+    return ConnectionLost(
+        f"the daemon went away during {operation.name}: it is not known whether it was done",
+        hint="look before you repeat it",
+    )
+
+
+def gone_with_daemon(error: SessionNotFound) -> ConnectionLost:
+    """Return what to raise when the session that something was about is not there after the daemon was."""
+    return ConnectionLost(
+        f"the daemon went away, and the next one does not have the session: {error.message}",
+        hint="sessions end with `ptybridge stop`, or when daemon and keeper are killed",
+    )
+
+
 def require_repeatable(
     operation: Operation[Any, Any], params: Params, error: PtybridgeError, *, knows_positions: bool = False
 ) -> None:
@@ -35,10 +53,7 @@ def require_repeatable(
     `knows_positions` of reads without a name gives them when it asks again.
     """
     if operation.effect is not Effect.READS:
-        raise ConnectionLost(
-            f"the daemon went away during {operation.name}: it is not known whether it was done",
-            hint="look before you repeat it",
-        ) from error
+        raise unknown(operation) from error
     name = getattr(params, "client_id", None)
     if getattr(params, "offset", 0) is None and not (knows_positions and name is None):
         whose = f" of {name!r}" if name is not None else ""

@@ -7,7 +7,7 @@ made twice: it fails, saying that nobody knows whether it was done.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -22,11 +22,12 @@ from ptybridge.errors import (
     InvalidParams,
     MethodNotFound,
     PtybridgeError,
+    SessionNotFound,
     VersionMismatch,
 )
 from ptybridge.sdk.blocking import Connection, Stream, connect
 from ptybridge.sdk.places import place_of
-from ptybridge.sdk.repeats import TimeLeft, require_repeatable
+from ptybridge.sdk.repeats import TimeLeft, gone_with_daemon, require_repeatable
 
 # How long a daemon may be away before its clients give up. A restart takes half a second.
 PATIENCE_SECONDS: Final = 10.0
@@ -34,6 +35,7 @@ POLL_SECONDS: Final = 0.05
 # The question who the other side is must not make an error wait.
 INFO_SECONDS: Final = 2.0
 
+A = TypeVar("A")
 P = TypeVar("P", bound=Params)
 R = TypeVar("R", bound=msgspec.Struct)
 Q = TypeVar("Q", bound=Params)
@@ -81,16 +83,32 @@ class Client:
 
         Raises `PtybridgeError`: `ConnectionLost` when it is not known whether something was done.
         """
+        return self._call(operation, params, lambda params: self.connection.call(operation, params, timeout))
+
+    def call_raw(self, operation: Operation[P, Any], params: P, given: Collection[str]) -> Any:
+        """As `call`, with those of the parameters that were given; return the answer as plain JSON values."""
+
+        def ask(params: P) -> Any:
+            sent = {name: getattr(params, name) for name in given}
+            return self.connection.call_raw(operation.name, sent)
+
+        return self._call(operation, params, ask)
+
+    def _call(self, operation: Operation[P, Any], params: P, ask: Callable[[P], A]) -> A:
         left = TimeLeft(params)
+        repeated = False
         if self.connection.ended:
             self._reconnect()  # nothing has been sent yet, so this is safe for every call
         while True:
             try:
-                answer = self.connection.call(operation, params, timeout)
+                answer = ask(params)
             except ConnectionLost as exc:
                 self._require_repeatable(operation, params, exc)
                 self._reconnect()
                 params = left.remaining(self._from_position(params))
+                repeated = True
+            except SessionNotFound as exc:
+                raise (gone_with_daemon(exc) if repeated else exc) from exc
             except (MethodNotFound, InvalidParams, VersionMismatch) as exc:
                 raise self._explain(exc) from exc
             else:
@@ -235,6 +253,8 @@ class ResumingStream(Generic[R]):
             except ConnectionLost:
                 if time.monotonic() >= deadline:
                     raise
+            except SessionNotFound as exc:
+                raise gone_with_daemon(exc) from exc
         self.resumed += 1
 
     def _open(self, connection: Connection) -> Stream[R, Any]:
