@@ -7,6 +7,7 @@ import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from tests.keeper.test_pump import Fuse, arm
 from ptybridge.backends.keeper_link import KeeperLink
 from ptybridge.backends.kept import KeptBackend
 from ptybridge.core.child import ChildSpec
-from ptybridge.keeper.protocol import KeeperError
+from ptybridge.keeper.protocol import KeeperError, Message
 from ptybridge.keeper.pump import Progress, Pump, State
 from ptybridge.model import WindowSize
 
@@ -181,7 +182,9 @@ def test_nothing_is_lent_while_another_daemon_is_in_a_step(keeper: KeeperProcess
     os.close(held_in)
 
 
-async def test_echoes_need_no_keeper(run_dir: Path, keeper: KeeperProcess, connect_daemon: Connect) -> None:
+async def test_echoes_need_no_keeper(
+    run_dir: Path, keeper: KeeperProcess, connect_daemon: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a keeper that stands still, input and output go on; and they do when its program was replaced."""
     connect_daemon(keeper).close()
     link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
@@ -193,9 +196,17 @@ async def test_echoes_need_no_keeper(run_dir: Path, keeper: KeeperProcess, conne
             listener.close()
             await nursery.start(link.run)
             child, log = await KeptBackend(link).spawn("pty", spec)
-            nursery.start_soon(child.pump, log)
             reader = log.reader(0)
             text = b""
+            lent, ask = trio.Event(), link.request
+
+            async def request(op: str, *args: Any, **params: Any) -> Message:
+                answer = await ask(op, *args, **params)
+                if op == "pump":
+                    lent.set()
+                return answer
+
+            monkeypatch.setattr(link, "request", request)
 
             async def said(wanted: bytes) -> None:
                 nonlocal text
@@ -203,13 +214,15 @@ async def test_echoes_need_no_keeper(run_dir: Path, keeper: KeeperProcess, conne
                     await reader.wait()
                     text += reader.take(100)[1]
 
+            nursery.start_soon(child.pump, log)
             await said(b"up\n")
             for _ in range(2):
-                (await link.request("list")).close()  # so much is behind it: it has lent the output
+                await lent.wait()
                 os.kill(keeper.pid, signal.SIGSTOP)
                 child.send_nowait(b"one")
                 await said(b"one")
                 os.kill(keeper.pid, signal.SIGCONT)
+                lent = trio.Event()
                 await link.upgrade()
                 child.send_nowait(b"two")
                 await said(b"two")

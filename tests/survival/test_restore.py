@@ -259,7 +259,8 @@ def test_many_changes_of_size_are_made_again_in_their_places(node: Node, width: 
                 "session.prompt",
                 session_id=session,
                 data="x" * width,
-                until=[{"pattern": f"x{{{width}}}", "regex": True}],
+                # The echo and what the program prints: the last of it must be there before the screen is looked at.
+                until=[{"pattern": f"x{{{width}}}\r\nx{{{width}}}\r\n", "regex": True}],
             )
         node.call("session.resize", session_id=session, rows=chance.randrange(3, 50), cols=chance.randrange(10, 150))
     node.call("session.resize", session_id=session, rows=24, cols=80)
@@ -309,7 +310,9 @@ def test_r23_a_session_is_never_ended_for_its_volume(node: Node) -> None:
     node.kill()
     # Without a daemon the ring fills; after the grace time the child goes on, and so it does with a new one.
     node.fork()
-    ended = node.call("session.wait", session_id=session, until=[{"exit": True}], timeout_ms=60_000)
+    wait = {"session_id": session, "until": [{"exit": True}], "timeout_ms": 50_000}
+    while (ended := node.call("session.wait", **wait))["reason"] == "timeout":
+        pass
     assert (ended["reason"], ended["exit_code"]) == ("exited", 7)
     found = node.call("session.get", session_id=session)
     assert found["end_offset"] == total

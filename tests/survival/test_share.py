@@ -43,7 +43,7 @@ class Visitor:
 
     def types(self, session_id: str, line: str) -> None:
         self.ask(f"/v1/sessions/{session_id}/input", {"data": line + "\n"})
-        until = {"pattern": line, "offset": 0, "timeout_ms": 20_000}
+        until = {"pattern": line, "offset": 0, "timeout_ms": 50_000}
         assert self.ask(f"/v1/sessions/{session_id}/read-until", until)["reason"] == "matched"
 
 

@@ -84,7 +84,8 @@ def test_the_port_is_the_same_after_a_crash_until_it_is_stopped(node: Node) -> N
     at = address(node)
     node.kill()
     node.start()
-    assert where(node) == [at]
+    # It answers on its socket a moment before it listens for browsers.
+    eventually(lambda: where(node) == [at], "the same port")
     assert health(at) == 200
     with connect(node.socket, PATIENCE_SECONDS) as connection:
         connection.call_raw("node.shutdown", {}, timeout=PATIENCE_SECONDS)
