@@ -24,6 +24,7 @@ def filtered(data: bytes) -> bytes:
         (b"a\xc2\x9b31mb", b"a31mb"),
         (b"a\x1b\x00[2Jb", b"a[2Jb"),
         (b"a\x1b\x1b[6nb", b"ab"),
+        (b"a\x1b\xc3\xa9b\x1b\xc2\x9bc", b"a\xc3\xa9bc"),
         (b"\x1b[1\x07m", b"[1m"),
         (b"\x1b]x\x1b[6n", b"]x"),
     ],
@@ -38,6 +39,13 @@ PIECES = st.sampled_from(
         b"x", b"\n", b"?", b" ", b"(",
     ]
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_a_character_of_several_bytes_behind_an_escape_may_be_cut_anywhere(cut: int) -> None:
+    data = b"\x1b\xc2\x18\x1b\xc3\xa9"
+    stream = TerminalFilter()
+    assert stream.feed(data[:cut]) + stream.feed(data[cut:]) == filtered(data)
 
 
 @given(st.lists(PIECES, max_size=30), st.data())

@@ -12,12 +12,14 @@ from typing import Final
 
 # Whole sequences: SGR (kept), CSI, strings up to BEL or ST, escapes with intermediates, other escapes; then single
 # controls but BS, HT, LF, CR; C1 controls in UTF-8; and the ESC of what is no sequence, so that none but SGR's stays.
+# A character of several bytes ends no sequence: without its first byte the others would be none, and where the pieces
+# are cut would decide which of them are left.
 _SEQUENCES: Final = re.compile(
     rb"(?P<keep>\x1b\[[0-9;:]*m)"
     rb"|\x1b\[[0-?]*[ -/]*[@-~]"
     rb"|\x1b[\]PX^_k][^\x07\x1b\x18\x1a]*(?:\x07|\x1b\\|[\x18\x1a])"
     rb"|\x1b[ -/]+[0-~]"
-    rb"|\x1b[^\[\]PX^_k \x1b]"
+    rb"|\x1b[^\[\]PX^_k \x1b\x80-\xff]"
     rb"|[\x00-\x07\x0b-\x0c\x0e-\x1a\x1c-\x1f\x7f]"
     rb"|\xc2[\x80-\x9f]"
     rb"|\x1b"

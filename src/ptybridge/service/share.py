@@ -67,7 +67,8 @@ class ShareService:
         self.settings = settings if settings.command is not None else self._remembered() or settings
         self._starting = trio.Lock()  # of two first visitors one starts it
         self._begun = trio.Event()
-        self._over = False
+        # The one that was started last: a program that ends at once is no running session any more when `run` looks.
+        self._last: Session | None = None
 
     @property
     def public(self) -> bool:
@@ -89,10 +90,9 @@ class ShareService:
         if not self.settings.once:
             return
         await self._begun.wait()
-        while (session := self.current()) is not None:
-            await session.exited.wait()
-            self._over = True
-            self._stop(_status(session))
+        assert self._last is not None
+        await self._last.exited.wait()
+        self._stop(_status(self._last))
 
     def forget(self) -> None:
         """A daemon to come serves this no more."""
@@ -119,7 +119,7 @@ class ShareService:
         async with self._starting:
             session, started = self.current(), False
             if session is None:
-                if self._over:
+                if self.settings.once and self._last is not None:
                     raise Unavailable("the session has ended, and was served once")
                 session, started = await self._start(), True
         authority.require_room(caller, session)
@@ -173,6 +173,7 @@ class ShareService:
             session = await self._sessions.create(spec, labels, limits, owner)
         except NameTaken:
             session = await self._sessions.create(spec, msgspec.structs.replace(labels, name=None), limits, owner)
+        self._last = session
         self._begun.set()
         return session
 
