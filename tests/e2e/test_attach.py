@@ -71,15 +71,22 @@ class Pane:
     def fact(self, name: str) -> str:
         return self._tmux("display", "-p", "-t", self._target, f"#{{{name}}}").strip()
 
-    def until(self, text: str | Callable[[str], bool]) -> str:
+    def until(self, text: str | Callable[[str], bool], *, styled: bool = False) -> str:
         """Wait until the screen shows `text`, or satisfies it, and return the screen."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            screen = self.screen()
+            screen = self.screen(styled=styled)
             if text in screen if isinstance(text, str) else text(screen):
                 return screen
             if time.monotonic() > deadline:
                 raise AssertionError(f"never seen: {text}\n{screen}")
+            time.sleep(0.02)
+
+    def until_fact(self, name: str, value: str) -> None:
+        """Wait until a fact has this value: a picture comes in pieces, and its modes and cursor last."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.fact(name)) != value:
+            assert time.monotonic() < deadline, (name, found)
             time.sleep(0.02)
 
 
@@ -107,9 +114,10 @@ def tmux(need_tool: NeedTool, runtime_dir: Path) -> Iterator[Tmux]:
 @pytest.fixture(autouse=True)
 def daemon(tmux: Tmux) -> Iterator[None]:
     """Started by the first command, stopped after the test, whatever it left behind."""
-    # The default would be this machine's shell with its own prompt and start files.
-    ptybridge("new", "-d", "--name", "work", "--size", "80x24", "--", "bash", "--norc", "--noprofile")
-    ptybridge("send", "work", "PS1='work> '; clear", "--enter")
+    # The default would be this machine's shell with its own prompt and start files. A prompt that were typed would be
+    # on the screen before the shell has read it.
+    bash = ["bash", "--norc", "--noprofile"]
+    ptybridge("new", "-d", "--name", "work", "--size", "80x24", "-e", "PS1=work> ", "--", *bash)
     yield
     ptybridge("stop")
 
@@ -144,9 +152,9 @@ def test_detach_and_attach_again_shows_the_same_screen(tmux: Tmux) -> None:
     position = pane.fact("cursor_x"), pane.fact("cursor_y")
     pane.detach()
     again = attached(tmux, "again")
-    again.until("3\nwork>")
-    assert again.screen(styled=True) == before
-    assert (again.fact("cursor_x"), again.fact("cursor_y")) == position
+    again.until(lambda screen: screen == before, styled=True)
+    again.until_fact("cursor_x", position[0])
+    again.until_fact("cursor_y", position[1])
 
 
 def test_a_killed_daemon_is_followed_by_another_and_nobody_notices_much(tmux: Tmux) -> None:
@@ -161,8 +169,11 @@ def test_a_killed_daemon_is_followed_by_another_and_nobody_notices_much(tmux: Tm
         first.run(f"echo {line}")
         for pane in (first, second):
             # The picture is whole again: what was there, what was typed meanwhile, and no message over it.
-            pane.until(lambda screen: screen.endswith(f"\n{line}\nwork>") and "lost" not in screen)  # noqa: B023
-            assert "\nbefore\n" in pane.screen()
+            pane.until(
+                lambda screen: (
+                    screen.endswith(f"\n{line}\nwork>") and "\nbefore\n" in screen and "lost" not in screen  # noqa: B023
+                )
+            )
     second.detach()
     first.detach()
 
@@ -183,8 +194,11 @@ def test_r08_vim_has_the_shell_behind_it(tmux: Tmux, need_tool: NeedTool) -> Non
     pane.run("echo in the shell")
     pane.until("in the shell\nwork>")
     pane.run(f"{vim} -u NONE -i NONE -n -c 'set mouse=a' note.txt")
+    pane.until(lambda screen: screen.startswith("\n~"))
     pane.keys("i", "some text", "Escape")
     pane.until(lambda screen: screen.startswith("some text\n~"))
+    # Back on the last letter: it has taken all the keys.
+    pane.until_fact("cursor_x", "8")
     before = pane.screen(styled=True)
     pane.keys("C-\\", "d")
     shell = pane.until("[detached from work]")
@@ -193,19 +207,13 @@ def test_r08_vim_has_the_shell_behind_it(tmux: Tmux, need_tool: NeedTool) -> Non
     assert pane.fact("mouse_any_flag") == "0"
     assert pane.fact("alternate_on") == "0"
 
-    again = attached_to_vim(tmux)
-    assert again.screen(styled=True) == before
-    assert again.fact("mouse_any_flag") == "1"
-    assert again.fact("alternate_on") == "1"
+    again = tmux.terminal("again")
+    again.run("ptybridge attach work")
+    again.until(lambda screen: screen == before, styled=True)
+    again.until_fact("mouse_any_flag", "1")
+    again.until_fact("alternate_on", "1")
     again.keys(":q!", "Enter")
     again.until(lambda screen: "in the shell" in screen and "~" not in screen)
-
-
-def attached_to_vim(tmux: Tmux) -> Pane:
-    pane = tmux.terminal("again")
-    pane.run("ptybridge attach work")
-    pane.until(lambda screen: screen.startswith("some text\n~"))
-    return pane
 
 
 def test_less_and_top_draw_and_leave(tmux: Tmux, need_tool: NeedTool, tmp_path: Path) -> None:
@@ -229,7 +237,8 @@ def test_less_and_top_draw_and_leave(tmux: Tmux, need_tool: NeedTool, tmp_path: 
 
 def test_the_users_own_screen_and_the_sessions_past_are_in_the_scrollback(tmux: Tmux) -> None:
     ptybridge("send", "work", "seq 100 199", "--enter")
-    ptybridge("wait", "work", "--screen", "199")
+    # Not 199, which is in the line that was typed.
+    ptybridge("wait", "work", "--screen", "198")
     pane = tmux.terminal("a")
     pane.run("seq 5 7; ptybridge attach work")
     pane.until("199\nwork>")
@@ -262,7 +271,8 @@ def test_r06_a_client_killed_with_sigkill_harms_nobody_and_reset_repairs_its_ter
     pidfd = os.pidfd_open(killed)
     os.kill(killed, 9)
     os.close(pidfd)
-    second.until("Killed")
+    # Its shell has the terminal again: before it has, what is typed is echoed by the driver.
+    second.until(lambda screen: "Killed" in screen and screen.endswith(PROMPT))
     first.run("echo still here")
     first.until("still here\nwork>")
     second.run("ptybridge reset; echo repaired")
@@ -296,10 +306,10 @@ def test_suspended_and_back(tmux: Tmux) -> None:
     pane.until("before\nwork>")
     pane.keys("C-\\", "z")
     pane.until("Stopped")
-    ptybridge("send", "work", "echo meanwhile", "--enter")
+    ptybridge("send", "work", "echo mean''while", "--enter")
     ptybridge("wait", "work", "--screen", "meanwhile")
     pane.run("fg")
-    pane.until("before\nwork> echo meanwhile\nmeanwhile\nwork>")
+    pane.until("before\nwork> echo mean''while\nmeanwhile\nwork>")
 
 
 def test_help_is_an_overlay(tmux: Tmux) -> None:
@@ -326,7 +336,8 @@ def test_new_and_run_go_on_below_what_is_there(tmux: Tmux) -> None:
     pane.run("clear; ptybridge run -- sh -c 'printf foo; exit 3'; echo =$?")
     pane.until(f"foo=3\n{PROMPT}")
     pane.run("ptybridge new -- sh -c 'echo fresh; read line; kill -TERM $$'")
-    assert pane.until("fresh").startswith("foo=3\n")
+    # On a line of its own: in the line that was typed it stands, too.
+    assert pane.until(lambda screen: screen.endswith("\nfresh")).startswith("foo=3\n")
     pane.keys("Enter")
     pane.until("killed by SIGTERM]")
     pane.run("echo =$?")
