@@ -18,6 +18,7 @@ from ptybridge.daemon import Daemon
 from ptybridge.model import Caller
 from ptybridge.rpc import listener
 from ptybridge.web.context import Asgi, Receive, Scope, Send, Web
+from ptybridge.web.takeover import ServerConfig
 
 
 class OpenGate:
@@ -49,8 +50,15 @@ def gate() -> Any:
 
 
 @pytest.fixture
+def idle_seconds() -> float:
+    """How long the front keeps a connection on which nothing is said; longer than any test is busy with others."""
+    return 600.0
+
+
+@pytest.fixture
 async def daemon(
     gate: Any,
+    idle_seconds: float,
     monkeypatch: pytest.MonkeyPatch,
     web_settings: config.Web,
     runtime_dir: Path,
@@ -59,6 +67,7 @@ async def daemon(
 ) -> AsyncIterator[Daemon]:
     if gate is not None:
         monkeypatch.setattr("ptybridge.web.app.Gate", gate)
+    monkeypatch.setattr(ServerConfig, "keep_alive_timeout", idle_seconds)
     socket_path = runtime_dir / "p" / "daemon.sock"
     paths = config.Paths(
         socket=str(socket_path),

@@ -68,6 +68,10 @@ class TestParameters:
         assert [one["session_id"] for one in found.json()["sessions"]] == [session_id]
         written = await http.post(f"/v1/sessions/{session_id}/input", {"data": "hello\n"})
         assert written.json()["accepted_bytes"] == 6
+        # A terminal's echo comes in pieces.
+        until = {"pattern": "hello", "timeout_ms": 60_000}
+        found = await http.post(f"/v1/sessions/{session_id}/read-until", until)
+        assert found.json()["reason"] == "matched"
         read = await http.get(f"/v1/sessions/{session_id}/output?offset=0&max_bytes=4&timeout_ms=10000")
         assert read.json()["data"] == "hell"
 

@@ -3,7 +3,7 @@
 import socket
 
 import trio
-from tests.web.http import PATIENCE_SECONDS
+from tests.web.http import PATIENCE_SECONDS, eventually
 from wsproto import events
 from wsproto.connection import Connection, ConnectionType
 
@@ -19,9 +19,10 @@ async def test_r29_a_cancelled_send_tears_no_frame() -> None:
         trio.SocketStream(trio.socket.from_stdlib_socket(theirs)) as far,
     ):
         sender = FastSocket(near)
-        with trio.move_on_after(0.1) as impatient:
-            await sender.send(b"first", bytes(8 << 20))
-        assert impatient.cancelled_caught
+        async with trio.open_nursery() as impatient:
+            impatient.start_soon(sender.send, b"first", bytes(8 << 20))
+            await eventually(lambda: sender._tail)
+            impatient.cancel_scope.cancel()
         assert not sender.offer_nowait(b"not", b"taken")
 
         async def go_on() -> None:

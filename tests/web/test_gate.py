@@ -267,28 +267,33 @@ async def test_odd_logins_are_refused(http: Http, body: bytes) -> None:
 # -- limits -------------------------------------------------------------------------------------------------
 
 
-async def test_s09_who_guesses_is_held_up_and_who_has_a_key_is_not(daemon: Daemon, http: Http) -> None:
-    value = await new_key(daemon)
-    answers: list[Answer] = [await http.post("/v1/login", {"code": f"guess {number}"}) for number in range(30)]
-    assert [one.status for one in answers][:5] == [401] * 5
-    assert answers[-1].status == 429
-    assert int(answers[-1].headers["retry-after"]) >= 1
-    assert (await http.get("/v1/sessions", [bearer("ptb_wrong")])).status == 429
-    # Whoever has what is good gets in all the same, from the same address.
-    assert (await http.get("/v1/sessions", [bearer(value)])).status == 200
-    await logged_in(daemon, http)
+class TestRates:
+    @pytest.fixture
+    def web_settings(self) -> config.Web:
+        """What may be done at once, and no more of it however long a busy machine takes for these tests."""
+        return config.Web(enabled=True, port=0, creates_per_second=0.0001, failures_per_second=0.0001)
 
+    async def test_s09_who_guesses_is_held_up_and_who_has_a_key_is_not(self, daemon: Daemon, http: Http) -> None:
+        value = await new_key(daemon)
+        answers: list[Answer] = [await http.post("/v1/login", {"code": f"guess {number}"}) for number in range(30)]
+        assert [one.status for one in answers][:5] == [401] * 5
+        assert answers[-1].status == 429
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert (await http.get("/v1/sessions", [bearer("ptb_wrong")])).status == 429
+        # Whoever has what is good gets in all the same, from the same address.
+        assert (await http.get("/v1/sessions", [bearer(value)])).status == 200
+        await logged_in(daemon, http)
 
-async def test_s09_starting_programs_is_limited(daemon: Daemon, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = await new_key(daemon)
-    statuses = []
-    for path in ("/v1/sessions", "/v1/exec", "/v1/call/session.create") * 40:
-        # Nothing is started: there is no such parameter.
-        answer = await http.post(path, {"nothing": 1}, [bearer(value)])
-        statuses.append(answer.status)
-    assert set(statuses) == {400, 429}
-    # Another limit.
-    assert (await http.post("/v1/sessions/x/input", {"data": "x"}, [bearer(value)])).status == 404
+    async def test_s09_starting_programs_is_limited(self, daemon: Daemon, http: Http) -> None:
+        value = await new_key(daemon)
+        statuses = []
+        for path in ("/v1/sessions", "/v1/exec", "/v1/call/session.create") * 40:
+            # Nothing is started: there is no such parameter.
+            answer = await http.post(path, {"nothing": 1}, [bearer(value)])
+            statuses.append(answer.status)
+        assert set(statuses) == {400, 429}
+        # Another limit.
+        assert (await http.post("/v1/sessions/x/input", {"data": "x"}, [bearer(value)])).status == 404
 
 
 class TestConfiguredRates:

@@ -11,8 +11,11 @@ from tests.web.http import PATIENCE_SECONDS, Http, eventually
 
 from ptybridge import config
 from ptybridge.daemon import Daemon
+from ptybridge.web.takeover import ServerConfig
 
 CROWD = 1000
+# The server's own.
+IDLE_SECONDS = ServerConfig.keep_alive_timeout
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ async def stuck(daemon: Daemon) -> None:
 NOT_TO_THE_POINT = (b"", b"GET /health HTTP/1.1\r\nhost: ", b"GET / HTTP/1.1\r\nx: " + b"y" * 4000, b"\x16\x03\x01")
 
 
+@pytest.mark.parametrize("idle_seconds", [IDLE_SECONDS])
 async def test_s11_who_does_not_come_to_the_point_is_shown_the_door(connect: Connect, daemon: Daemon) -> None:
     slow = [await connect() for _ in NOT_TO_THE_POINT]
     for one, said in zip(slow, NOT_TO_THE_POINT, strict=True):
@@ -110,6 +114,7 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("idle_seconds", [IDLE_SECONDS])
 async def test_s11_a_thousand_who_say_nothing_are_no_trouble(connect: Connect, daemon: Daemon) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     idle = [await connect() for _ in range(CROWD)]

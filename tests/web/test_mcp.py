@@ -140,7 +140,7 @@ async def test_settings_stand_in_the_address(daemon: Daemon, http: Http) -> None
         answer = await handshake(http, value, f"/mcp{wrong}")
         assert 400 <= answer.status < 500, wrong
         assert answer.json()["error"]["message"]
-    assert live(daemon) == 0
+    await until_live(daemon, 0)
 
 
 async def test_s29_who_shows_nothing_or_comes_from_elsewhere_gets_nothing(daemon: Daemon, http: Http) -> None:

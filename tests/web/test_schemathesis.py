@@ -22,7 +22,7 @@ SETTINGS = """
 continue-on-failure = true
 hooks = "tests.web.schemathesis_hooks"
 # Generous: only a hang should ever reach it. Streams go on for ever, so of each some events are enough.
-request-timeout = 20
+request-timeout = 60
 max-stream-events = 1
 warnings = false
 

@@ -150,7 +150,7 @@ async def test_a_slow_reader_gets_everything_and_holds_nobody_up(http: Http, con
     slow = await connect()
     events = await follow(slow, f"/v1/sessions/{session_id}/events?offset=0")
     await http.post(f"/v1/sessions/{session_id}/input", {"data": "\n"})
-    wait = {"pattern": "60000", "timeout_ms": 30_000}
+    wait = {"pattern": "60000", "timeout_ms": 60_000}
     assert (await http.post(f"/v1/sessions/{session_id}/read-until", wait)).json()["reason"] == "matched"
     seen = ""
     while "60000" not in seen:

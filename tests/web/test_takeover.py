@@ -19,16 +19,27 @@ from ptybridge.web.takeover import Takeover, install
 
 __all__ = ["certificate", "web_settings"]
 
-IDLE = {"keep_alive_timeout": 1, "read_timeout": 1}
+IDLE = {"keep_alive_timeout": 1.0, "read_timeout": 1.0}
+PATIENT = {"keep_alive_timeout": 600.0, "read_timeout": 600.0}
+
+
+@pytest.fixture
+def timeouts() -> dict[str, float]:
+    """Hypercorn's; a test in which a connection waits for others needs longer ones."""
+    return IDLE
 
 
 @pytest.fixture(params=["plain", "tls"])
 async def front(
-    request: pytest.FixtureRequest, daemon: Daemon, certificate: tuple[str, str], nursery: trio.Nursery
+    request: pytest.FixtureRequest,
+    daemon: Daemon,
+    certificate: tuple[str, str],
+    timeouts: dict[str, float],
+    nursery: trio.Nursery,
 ) -> AsyncIterator[Front]:
     front = Front(daemon.web.web)
     front.certificate = certificate if request.param == "tls" else None
-    front.settings = IDLE
+    front.settings = timeouts
     await nursery.start(front.serve)
     yield front
     front.stopping.set()
@@ -94,6 +105,7 @@ async def test_stopping_ends_open_terminals_within_the_grace_time(front: Front, 
             await front.stopped.wait()
 
 
+@pytest.mark.parametrize("timeouts", [PATIENT])
 @pytest.mark.parametrize("front", ["plain"], indirect=True)
 async def test_ordinary_requests_go_on_before_and_beside_it(front: Front, client: LocalClient) -> None:
     session_id = await raw_cat(client)
