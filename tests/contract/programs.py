@@ -3,9 +3,11 @@
 import shlex
 from typing import Any
 
+import trio
 from tests.contract.endpoints import Client
 
 from ptybridge.api import session, terminal
+from ptybridge.daemon import Daemon
 
 PATIENCE_MS = 60_000
 # A shell nobody has configured, with a prompt that is easy to wait for.
@@ -54,6 +56,14 @@ async def exited(client: Client, session_id: str) -> session.SessionInfo:
     waited = await client.call(terminal.WAIT, session_id=session_id, until=[{"exit": True}], timeout_ms=PATIENCE_MS)
     assert waited.reason == "exited"
     return await client.call(session.GET, session_id=session_id)
+
+
+async def is_waited_on(daemon: Daemon, session_id: str) -> None:
+    """Wait until a request waits for a session's output: which of two requests is taken first is open otherwise."""
+    log = daemon.sessions.get(session_id).log
+    with trio.fail_after(PATIENCE_MS / 1000):
+        while len(log._waiting) < 2:  # noqa: ASYNC110 - one is the session's own
+            await trio.sleep(0.002)
 
 
 async def output(client: Client, session_id: str) -> str:

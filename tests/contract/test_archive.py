@@ -238,8 +238,10 @@ async def test_a_cancelled_archive_leaves_nothing(client: Client, place: Path) -
     os.truncate(place / "large", 1 << 40)
     with trio.fail_after(PATIENCE_SECONDS):
         async with client.stream(archive.ARCHIVE, sources=["large"], destination="a.tar.gz", cwd=str(place)) as stream:
-            event = await stream.next()
-            assert (event.name, event.done_bytes > 0) == ("large", True)
+            # On a busy machine the first may be told before the thread has begun.
+            while not (event := await stream.next()).done_bytes:
+                pass
+            assert event.name == "large"
         while True:
             if os.listdir(place) == ["large"]:
                 return

@@ -275,7 +275,7 @@ async def test_a_viewer_smaller_than_the_session_gets_cropped_pictures(client: C
     session_id = await script(
         client, r"printf 'a long line of text\r\nx'; read x; printf '\rmore'; read x", rows=20, cols=60
     )
-    await until(client, session_id, "x")
+    await until(client, session_id, "\nx")
     async with client.attach(session_id=session_id, rows=5, cols=10, mode="viewer") as link:
         resized = await link.next_of(frames.Resized)
         assert (resized.rows, resized.cols, resized.flags) == (20, 60, frames.RENDERED_FRAMES)

@@ -136,9 +136,11 @@ async def test_what_is_left_in_the_background_is_left_alone(client: Client, tmp_
     assert (await run(client, quiet)).exit_code == 0
     assert await ids(client) == []
     await appears(tmp_path / "done")
-    holding = await run(client, "(sleep 1; echo later) & echo now")
+    gate = tmp_path / "gate"
+    holding = await run(client, f"(until [ -e {gate} ]; do sleep 0.05; done; echo later) & echo now")
     assert (holding.exit_code, holding.stdout) == (0, "now\n")
     assert holding.session_id is not None, "it still prints, and somebody may want to know what"
+    gate.touch()
     await until(client, holding.session_id, "later", offset=holding.next_offset)
 
 
@@ -202,7 +204,9 @@ async def test_a_streamed_program_takes_input_while_it_runs(client: Client, conn
     events: list[Any] = []
     script = "echo up; read line; echo $line"
     async with client.stream(exec.STREAM, command=["sh", "-c", script], pty=True) as stream:
-        assert (await stream.next()).data.startswith("up")
+        seen = ""
+        while "up\r\n" not in seen:
+            seen += (await stream.next()).data
         await other.call(terminal.WRITE, session_id=stream.opened.session_id, data="hello\n")
         await read_all(stream, events)
     assert "hello\r\nhello\r\n" in "".join(one.data for one in events if isinstance(one, attach.OutputEvent))

@@ -195,7 +195,8 @@ async def test_a_refused_update_changes_nothing(client: Client) -> None:
 async def test_a_changed_input_limit_holds_at_once(client: Client) -> None:
     session_id = await raw_cat(client)
     await client.call(session.UPDATE, session_id=session_id, input_bytes_per_second=10)
-    await client.call(terminal.WRITE, session_id=session_id, data="0123456789")
+    # So much more than a second's worth that no pause of a busy machine makes room for the next.
+    await client.call(terminal.WRITE, session_id=session_id, data="0123456789" * 100)
     with pytest.raises(RateLimited):
         await client.call(terminal.WRITE, session_id=session_id, data="0123456789")
     await client.call_raw("session.update", {"session_id": session_id, "input_bytes_per_second": None})

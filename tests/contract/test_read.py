@@ -9,16 +9,17 @@ import trio
 import trio.lowlevel
 from tests.contract.conftest import Connect
 from tests.contract.endpoints import Client
-from tests.contract.programs import PATIENCE_MS, exited, output, raw_cat, script, start, until
+from tests.contract.programs import PATIENCE_MS, exited, is_waited_on, output, raw_cat, script, start, until
 
 from ptybridge.api import session, terminal
+from ptybridge.daemon import Daemon
 from ptybridge.errors import InvalidParams
 
 
 async def test_a_new_clients_position_is_the_start_of_what_is_kept(connect: Connect) -> None:
     client, other = await connect(), await connect()
     session_id = await script(client, "echo one; read x; echo two; read x")
-    await until(client, session_id, "one", offset=0)
+    await until(client, session_id, "one\r\n", offset=0)
     first = await client.call(terminal.READ, session_id=session_id)
     assert (first.offset, first.data.rstrip()) == (0, "one")
     again = await client.call(terminal.READ, session_id=session_id)
@@ -59,7 +60,7 @@ async def test_a_read_waits_for_output_or_its_time_out(client: Client) -> None:
     assert some.data.startswith("t")
 
 
-async def test_a_read_in_flight_ends_with_the_session(connect: Connect) -> None:
+async def test_a_read_in_flight_ends_with_the_session(connect: Connect, daemon: Daemon) -> None:
     client, other = await connect(), await connect()
     session_id = await start(client, "cat")
     async with trio.open_nursery() as nursery:
@@ -69,6 +70,7 @@ async def test_a_read_in_flight_ends_with_the_session(connect: Connect) -> None:
             ends.append(await client.call(terminal.READ, session_id=session_id, timeout_ms=PATIENCE_MS))
 
         nursery.start_soon(read)
+        await is_waited_on(daemon, session_id)
         await other.call(session.CLOSE, session_id=session_id)
     assert ends[0].eof
 

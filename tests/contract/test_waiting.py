@@ -6,9 +6,10 @@ import trio.lowlevel
 from msgspec.structs import replace
 from tests.contract.conftest import Connect
 from tests.contract.endpoints import Client
-from tests.contract.programs import PATIENCE_MS, exited, raw_cat, script, shell, start, until
+from tests.contract.programs import PATIENCE_MS, exited, is_waited_on, raw_cat, script, shell, start, until
 
 from ptybridge.api import session, terminal
+from ptybridge.daemon import Daemon
 from ptybridge.errors import InvalidParams
 from ptybridge.service.terminal import DEFAULT_UNTIL
 
@@ -216,7 +217,7 @@ async def test_a_wait_for_the_exit_is_not_disturbed_by_a_flood(client: Client) -
     assert (waited.reason, waited.exit_code) == ("exited", 5)
 
 
-async def test_a_wait_in_flight_ends_when_the_session_is_closed(connect: Connect) -> None:
+async def test_a_wait_in_flight_ends_when_the_session_is_closed(connect: Connect, daemon: Daemon) -> None:
     client, other = await connect(), await connect()
     session_id = await start(client, "cat")
     reasons: list[str] = []
@@ -229,6 +230,7 @@ async def test_a_wait_in_flight_ends_when_the_session_is_closed(connect: Connect
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
+        await is_waited_on(daemon, session_id)
         await other.call(session.CLOSE, session_id=session_id)
     assert reasons == ["exited"]
 

@@ -13,7 +13,8 @@ from ptyprocess import PtyProcess
 from tests.mcp.stdio import PATIENCE_SECONDS, PROGRAM, Stdio, eventually, run
 
 ME = {"owner": "me"}
-VALUE = "correct-Horse42-battery"
+# No other test's: what runs beside this one is looked at, too.
+VALUE = "Purple7-monkey-dishwasher"
 ASKS = "stty -echo; printf 'Password: '; read p; stty echo; echo; echo \"got $p\"; exec cat"
 # Nothing there to lose.
 DANGEROUS = "rm -rf /no-such-place-of-ptybridge"

@@ -20,6 +20,7 @@ from ptybridge.rpc import listener
 from ptybridge.sdk import blocking
 
 NOBODY = 65534
+LISTENS = 0x10000  # __SO_ACCEPTCON
 PATIENCE_SECONDS = 60.0
 # A daemon of the shell's own: `serve` as the command line calls it, without a keeper. Says "up" once it serves.
 SERVE = """
@@ -269,7 +270,7 @@ def test_s13_another_user_is_refused(
             f"--reuid={uid}",
             "--clear-groups",
             need_tool("socat"),
-            "-t5",
+            "-t50",
             "-",
             f"UNIX-CONNECT:{path}",
         ],
@@ -382,9 +383,15 @@ def test_activation_by_systemd(path: Path, tmp_path: Path, need_tool: NeedTool) 
 def _wait_for_socket(path: Path) -> None:
     """Another program binds it, which announces nothing."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not path.is_socket():
+    while not _listens(path):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether somebody listens, which is later than that the socket is there: "Num RefCount Protocol Flags …"."""
+    fields = [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(f" {path}")]
+    return any(int(one[3], 16) & LISTENS for one in fields)
 
 
 def test_a_restart_passes_the_socket_on(path: Path, tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:

@@ -234,8 +234,8 @@ def test_archives_are_waited_for_with_progress(run: Run, tmp_path: Path) -> None
             pass
 
         def stop(progress: FileProgress) -> None:
-            assert progress.done_bytes > 0
-            raise Enough
+            if progress.done_bytes > 0:
+                raise Enough
 
         with pytest.raises(Enough):
             await client.files.archive(tmp_path / "tree", tmp_path / "a.tar", progress=stop)

@@ -72,7 +72,7 @@ def test_a_terminal_by_its_id(run: Run, tmp_path: Path) -> None:
         assert (await terminal.execute("cd /; pwd")).text.strip() == "/"
         terminal.clear_session()
         await terminal.send_input(session.session_id, "echo ma''de\n")
-        await client.session(session.session_id).expect("made")
+        await client.session(session.session_id).expect(re.compile(r"made\r?\n"))
         history = await terminal.get_history(session.session_id, lines=50)
         assert b"made\n" in history.data
         assert history.total_lines >= 3

@@ -110,7 +110,8 @@ def test_a_password_is_set_as_passwd_does(node: Node) -> None:
 
 
 def test_what_fails_says_where_and_what_was_seen(node: Node) -> None:
-    late = expect(node, 'spawn sh -c "echo disk full; sleep 60"\n\nexpect "Accept? " within 1\n')
+    # What is seen has to be there within the second, so the program has begun before it does.
+    late = expect(node, 'spawn sh -c "echo up; echo disk full; sleep 60"\nexpect "up"\nexpect "Accept? " within 1\n')
     assert late.returncode == 124
     assert '-:3: "Accept? " was not seen within 1 s' in late.stderr
     assert "| disk full" in late.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sdk.conftest import Node
 
@@ -18,7 +18,7 @@ from ptybridge.sdk.sync import transfers
 from ptybridge.sdk.sync.connection import Frames
 from ptybridge.wire import attach as frames
 
-ANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=40)
 DATA = st.binary(max_size=2000)
 OFFSET = st.integers(min_value=0, max_value=2500)
 # Characters of one to four bytes, and bytes that are none.

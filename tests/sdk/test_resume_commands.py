@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -137,7 +138,17 @@ def test_events_go_on_behind_the_last_number(replace: Callable[[], None]) -> Non
             if event["type"] == "updated" and event["name"] == name:
                 return
 
-    eventually(lambda: json.loads(ptybridge("status", "--json"))["clients"] > 1)
+    # That it is connected does not say that it follows; what it tells does.
+    probes = 0
+    told = events.stdout
+
+    def tells() -> bool:
+        nonlocal probes
+        probes += 1
+        ptybridge("rename", session_id, f"probe{probes}")
+        return bool(select.select([told], [], [], 0.1)[0])
+
+    eventually(tells)
     for name in ("a", "b", "c"):
         renamed(name)
         replace()

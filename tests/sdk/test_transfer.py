@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -79,6 +80,16 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
+def kill(pid: int) -> None:
+    """Kill a daemon; returns once none of its threads can write any more."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        assert select.select([pidfd], [], [], 60)[0]
+    finally:
+        os.close(pidfd)
+
+
 def test_a_daemon_killed_in_the_middle_of_an_upload_leaves_no_half_file(
     served: Served, source: Path, tmp_path: Path
 ) -> None:
@@ -125,8 +136,9 @@ def test_what_a_killed_daemon_leaves_half_made_is_tidied_up_by_the_next(
         params = archive.Extract(source="zeros.tar", destination="made", cwd=str(work), max_bytes=1 << 50)
     with served.connect() as connection:
         pid = served.pid()
-        assert isinstance(next(iter(connection.stream(operation, params))), archive.FileProgress)
-        os.kill(pid, signal.SIGKILL)
+        # The first may be told before the thread has begun.
+        assert next(one for one in connection.stream(operation, params) if one.done_bytes)
+        kill(pid)
     (begun,) = set(os.listdir(work)) - {"zeros.tar"}
     os.utime(work / begun, (1, 1))
     served.connect().close()

@@ -8,6 +8,7 @@ import trio
 from tests.conftest import NeedTool
 from tests.contract.endpoints import PATIENCE_SECONDS
 from tests.contract.local_endpoint import LocalClient
+from tests.contract.shells import runs
 from tests.mcp.compat.conftest import PATIENCE_MS, Client, Connect
 
 from ptybridge.api import lease
@@ -148,11 +149,13 @@ async def test_calls_at_the_same_time_do_not_wait_for_each_other(client: Client)
     assert len({ran["session_id"] for ran in found}) == 2
 
 
-async def test_a_session_of_ones_own_choice_is_busy_or_waited_for(client: Client) -> None:
+async def test_a_session_of_ones_own_choice_is_busy_or_waited_for(client: Client, human: LocalClient) -> None:
     _, ran = await run(client, "sleep 300", timeout_ms=BEGUN_MS)
     session = ran["session_id"]
     refusal = await client.refusal("pty_run", command="echo x", session_id=session)
     assert isinstance(refusal, Busy)
+    # Before it has the terminal, it is bash that would be interrupted, or its child between fork and exec.
+    await runs(human, session, "sleep")
     await client.text("pty_send_keys", session_id=session, keys=["C-c"])
     _, after = await run(client, "echo x", session_id=session, wait=True)
     assert (after["session_id"], after["output"].strip()) == (session, "x")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.contract.local_endpoint import LocalClient
+from tests.contract.shells import runs
 from tests.mcp.compat.conftest import Client, Connect
 
 from ptybridge.api import session as session_api
@@ -281,14 +282,13 @@ async def test_c15_a_confirmed_line_goes_through_once(client: Client) -> None:
     await client.until(session, "42ok")
 
 
-async def test_c15_what_another_program_gets_is_not_judged(client: Client) -> None:
+async def test_c15_what_another_program_gets_is_not_judged(client: Client, human: LocalClient) -> None:
     session = await client.spawn("cat")
     await client.text("pty_write", session_id=session, owner="me", data=f"{DANGEROUS}\n")
     await client.until(session, f"{DANGEROUS}\r\n{DANGEROUS}")
     shell = await bash(client)
     await client.text("pty_write", session_id=shell, owner="me", data="cat\n")
-    while not (await client.status(shell))["waiting_for_input"]:
-        pass
+    await runs(human, shell, "cat")
     await client.text("pty_write", session_id=shell, owner="me", data=f"{DANGEROUS}\n")
     await client.until(shell, f"{DANGEROUS}\r\n{DANGEROUS}")
 

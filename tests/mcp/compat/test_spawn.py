@@ -173,8 +173,9 @@ async def test_row16_row28_row29_separate_streams(client: Client) -> None:
 
 
 async def test_row17_the_combined_stream_has_both(client: Client) -> None:
-    session = await client.spawn("echo out; sleep 0.2; echo err >&2", separate_streams=True)
-    await client.read_all(session, "pty_read_stdout")
+    session = await client.spawn("echo out; read x; echo err >&2", separate_streams=True)
+    await client.until(session, "out\n", client_id="other")
+    await client.text("pty_write", session_id=session, owner="me", data="\n")
     assert await client.read_all(session) == "out\nerr\n"
 
 

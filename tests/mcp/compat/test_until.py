@@ -3,8 +3,10 @@
 import pytest
 import trio
 import trio.testing
+from tests.contract.local_endpoint import LocalClient
 from tests.mcp.compat.conftest import PATIENCE_MS, Client, Connect
 
+from ptybridge.api import session as api
 from ptybridge.errors import InvalidParams
 
 
@@ -149,8 +151,11 @@ async def test_c06_waiting_on_a_program_that_closed_its_terminal_is_quiet(client
     assert (await client.status(session))["running"]
 
 
-async def test_c06_a_session_that_has_timed_out_says_so_once(client: Client) -> None:
-    session = await client.spawn("echo before; sleep 60", spawn_timeout_sec=0.1)
+async def test_c06_a_session_that_has_timed_out_says_so_once(client: Client, human: LocalClient) -> None:
+    session = await client.spawn("echo before; sleep 60")
+    # On a busy machine that may take longer than the limit.
+    await client.until(session, "before\r\n", client_id="other")
+    await human.call(api.UPDATE, session_id=session, max_runtime_ms=100)
     assert (await client.wait(session))["exit_reason"] == "timeout"
     found = await client.json("pty_read_until", session_id=session, owner="me", pattern="never", timeout_ms=PATIENCE_MS)
     assert (found["text"], found["reason"], found["notice"]) == (
