@@ -124,6 +124,7 @@ STREAM: Final = declare_stream(
     Streaming,
     events=(OutputEvent, ResizedEvent, ExitedEvent, FinishedEvent),
     scope="exec:create",
+    effect=Effect.MUTATES,
     since="0.1",
     errors=(*SPAWN_ERRORS, *WRITE_ERRORS),
     http="POST /v1/exec/stream",
