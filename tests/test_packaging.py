@@ -78,7 +78,8 @@ def make(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[
         env={**clean, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        # Making an environment takes seconds, and on a busy machine many.
+        timeout=240,
         stdin=subprocess.DEVNULL,
     )
 

@@ -112,9 +112,12 @@ class Daemon:
 
     def listen(self) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        os.chmod(self.path, 0o600)
+        # It gets its name when it is ready: a client that looks for it in between would find it open to all, or deaf.
+        made = self.path.with_suffix(".new")
+        self._listener.bind(str(made))
+        os.chmod(made, 0o600)
         self._listener.listen(64)
+        made.rename(self.path)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def die(self) -> None:

@@ -121,14 +121,14 @@ def test_a_suspended_client_that_is_ended_does_not_touch_the_terminal(shell: Ter
     shell.see(b"hello")
     shell.type(PREFIX + b"z")
     shell.see(b"Stopped")
-    shell.type(b"kill %1; wait; echo gone=$?\n")
+    shell.type(b"kill %1; wait; echo go''ne=$?\n")
     shell.see(b"gone=")
     written = shell.output.count(RESET_SEQUENCE)
     assert written == 1
 
 
 def test_a_daemon_that_comes_back_at_once_is_resumed_at_the_same_byte(daemon: Daemon, attach: Attach) -> None:
-    terminal = attach(reconnect_seconds=20)
+    terminal = attach(reconnect_seconds=60)
     served = daemon.attachment()
     served.show(offset=100)
     served.send(frames.Output(100, b"before"))

@@ -29,6 +29,20 @@ def doctor(*arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
+def well(*arguments: str) -> str:
+    """Ask until the machine has let the daemon run for a second: when it has not, that is not well."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            [*COMMAND, "doctor", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+        )
+        if done.returncode == 1 and "the event loop was blocked" in done.stdout and time.monotonic() < deadline:
+            time.sleep(0.2)
+            continue
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        return done.stdout
+
+
 def found(check: str) -> list[Finding]:
     return [one for one in examine(load(os.environ)) if one.check == check]
 
@@ -47,12 +61,12 @@ def test_it_starts_nothing() -> None:
 
 
 def test_a_daemon_that_is_well(running: dict[str, Any]) -> None:
-    said = doctor()
+    said = well()
     assert said.endswith("all is well\n")
     assert f"pid {running['pid']}, version" in said
     assert f"pid {running['keeper_pid']}, version" in said
-    assert doctor("--quiet") == "all is well\n"
-    answer = json.loads(doctor("--json"))
+    assert well("--quiet") == "all is well\n"
+    answer = json.loads(well("--json"))
     assert answer["ok"]
     assert {one["level"] for one in answer["findings"]} == {"ok"}
 

@@ -22,7 +22,7 @@ def cli(runtime_dir: Path, tmp_path: Path) -> Iterator[Cli]:
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "ptybridge", *words]
         return subprocess.run(
-            command, env=env, cwd=home, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            command, env=env, cwd=home, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL
         )
 
     yield run
@@ -31,7 +31,7 @@ def cli(runtime_dir: Path, tmp_path: Path) -> Iterator[Cli]:
 
 def test_commands_of_a_session_at_the_shell(cli: Cli) -> None:
     assert cli("new", "-d", "--name", "work", "bash").returncode == 0
-    assert cli("wait", "work", "--done", "--timeout", "30").returncode == 0
+    assert cli("wait", "work", "--done", "--timeout", "60").returncode == 0
     done = cli("run", "--in", "work", "--", "echo", "two words")
     assert (done.returncode, done.stdout) == (0, "two words\n")
     assert cli("run", "--in", "work", "-c", "(exit 7)").returncode == 7

@@ -49,7 +49,7 @@ def test_restart_keeps_sessions_and_does_not_ask(session: str) -> None:
     assert answer["pid"] == info()["pid"] != before["pid"]
     assert info()["keeper_pid"] == before["keeper_pid"]
     ptybridge("send", session, "still here\n")
-    ptybridge("wait", session, "--text", "still here", "--timeout", "20")
+    ptybridge("wait", session, "--text", "still here", "--timeout", "50")
 
 
 def test_without_a_keeper_restart_asks_and_ends_sessions() -> None:
@@ -120,7 +120,7 @@ def test_upgrade_replaces_both_and_keeps_the_session(session: str) -> None:
     assert after["keeper_pid"] == before["keeper_pid"]  # an exec
     assert after["keeper_exact"] == before["keeper_exact"]
     ptybridge("send", session, "still here\n")
-    ptybridge("wait", session, "--text", "still here", "--timeout", "20")
+    ptybridge("wait", session, "--text", "still here", "--timeout", "50")
 
 
 def test_without_a_daemon_there_is_nothing_to_upgrade() -> None:

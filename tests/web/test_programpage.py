@@ -21,6 +21,12 @@ async def with_key(daemon: Daemon, connect: Connect, level: str) -> Http:
 async def test_the_document_of_a_program_is_shut_in(daemon: Daemon, connect: Connect) -> None:
     http = await with_key(daemon, connect, "full")
     made = (await http.post("/v1/sessions", {"command": DRAWER, "backend": "pipes"})).json()
+    # How long a page may take is asked of programs that have started.
+    await http.post(f"/v1/sessions/{made['session_id']}/input", {"data": "there?\n"})
+    found = await http.post(
+        f"/v1/sessions/{made['session_id']}/read-until", {"pattern": "got there?", "timeout_ms": 60_000}
+    )
+    assert found.json()["reason"] == "matched"
     answer = await http.get(f"/s/{made['session_id']}/frame/a/b?x=1")
     assert answer.status == 200
     assert b"<h1>Page /a/b</h1><p id=n>1 x=1</p>" in answer.body

@@ -5,6 +5,7 @@ do, and the daemon is a process of its own, which can be killed.
 """
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,35 @@ ARGUMENTS = (
 ).split()
 
 
+LAUNCH_MS = PATIENCE_SECONDS * 1000
+
+
 @pytest.fixture(scope="module")
 def chromium(need_tool: NeedTool) -> Iterator[Browser]:
     path = need_tool("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=LAUNCH_MS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def node(runtime_dir: Path) -> Iterator[Node]:
+def web_port() -> Iterator[str]:
+    """A port for a daemon that is killed and started again: meanwhile nobody else can get it.
+
+    It is bound here as well, and only the daemon listens on it: two sockets with SO_REUSEADDR may share a port as long
+    as neither listens when the other is bound (socket(7)), and the system gives it to no third.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield str(held.getsockname()[1])
+
+
+@pytest.fixture
+def node(runtime_dir: Path, web_port: str) -> Iterator[Node]:
     node = Node(runtime_dir)
-    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    node.start(env={"PTYBRIDGE_WEB_PORT": web_port})
     yield node
     node.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from tests.survival.harness import Node
-from tests.web.browser.conftest import ARGUMENTS, NeedTool, Site, Tab
+from tests.web.browser.conftest import ARGUMENTS, LAUNCH_MS, NeedTool, Site, Tab
 
 WITHOUT_WEBGL = ["--disable-gpu", "--disable-3d-apis"]
 # Red, green, red: three bands of sixels.
@@ -18,7 +18,7 @@ def chromium(request: pytest.FixtureRequest, need_tool: NeedTool) -> Iterator[Br
     path = need_tool("chromium")
     arguments = ARGUMENTS if request.param == "webgl" else [*ARGUMENTS[:-1], *WITHOUT_WEBGL]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        browser = playwright.chromium.launch(executable_path=path, args=arguments, timeout=LAUNCH_MS)
         yield browser
         browser.close()
 

@@ -30,15 +30,15 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def node(runtime_dir: Path, home: Path) -> Iterator[Node]:
+def node(runtime_dir: Path, home: Path, web_port: str) -> Iterator[Node]:
     node = Node(runtime_dir)
-    node.start(env=environment(home))
+    node.start(env=environment(home, web_port))
     yield node
     node.close()
 
 
-def environment(home: Path) -> dict[str, str]:
-    return {"PTYBRIDGE_WEB_PORT": "0", "PTYBRIDGE_FILES_ROOTS": str(home)}
+def environment(home: Path, web_port: str) -> dict[str, str]:
+    return {"PTYBRIDGE_WEB_PORT": web_port, "PTYBRIDGE_FILES_ROOTS": str(home)}
 
 
 @pytest.fixture
@@ -138,7 +138,9 @@ def test_dropped_files_arrive_and_ask_before_they_replace(drawer: Tab, home: Pat
     drawer.wait(lambda: (home / "notes.txt").read_text() == "replaced", "the new content")
 
 
-def test_an_upload_goes_on_where_a_killed_daemon_left_it(drawer: Tab, node: Node, home: Path, tmp_path: Path) -> None:
+def test_an_upload_goes_on_where_a_killed_daemon_left_it(
+    drawer: Tab, node: Node, home: Path, tmp_path: Path, web_port: str
+) -> None:
     ranges: list[str] = []
     drawer.page.on(
         "request",
@@ -161,7 +163,7 @@ def test_an_upload_goes_on_where_a_killed_daemon_left_it(drawer: Tab, node: Node
     drawer.page.get_by_text("goes on by itself").wait_for()
     there = max(one.stat().st_size for one in parts())
     slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": -1})
-    node.start(env=environment(home))
+    node.start(env=environment(home, web_port))
     drawer.wait(lambda: (home / "large.bin").exists(), "the file")
     assert hashlib.sha256((home / "large.bin").read_bytes()).digest() == hashlib.sha256(large.read_bytes()).digest()
     # The last request has begun behind what was there.

@@ -24,6 +24,7 @@ def test_the_pen_is_taken_and_given_back(site: Site, shell: str, node: Node) -> 
     first.page.get_by_role("button", name="Take the pen").click()
     first.page.get_by_role("button", name="You have the pen").wait_for()
     second.page.locator("#pen.taken").wait_for()
+    second.page.locator("#viewing").wait_for()
     second.type("echo not-sent\n")
     second.page.get_by_text("Somebody else has the pen.").first.wait_for()
     # Over it goes, with a question, and then it is the other who only watches.

@@ -6,14 +6,14 @@ from tests.survival.harness import Node, eventually
 from tests.web.browser.conftest import Site, Tab
 
 
-def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: str, node: Node) -> None:
+def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: str, node: Node, web_port: str) -> None:
     tab.attach(shell)
     tab.wait_screen(r"^\$ ")
     tab.type("for i in 1 2 3 4 5 6; do echo line-$i; sleep 0.5; done; echo all\n")
     tab.wait_screen("^line-1$")
     node.kill()
     tab.page.get_by_text("Connection lost").wait_for()
-    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    node.start(env={"PTYBRIDGE_WEB_PORT": web_port})
     screen = tab.wait_screen("^all$")
     assert re.findall(r"^line-(\d)$", screen, re.MULTILINE) == list("123456")
     tab.page.locator("#banner").wait_for(state="hidden")
@@ -21,13 +21,13 @@ def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: st
     tab.wait_screen("^again$")
 
 
-def test_the_dashboard_comes_back_too(site: Site, node: Node) -> None:
+def test_the_dashboard_comes_back_too(site: Site, node: Node, web_port: str) -> None:
     tab = site.person()
     node.create("sleep 1000", name="before")
     tab.page.get_by_role("link", name="before").wait_for()
     node.kill()
     tab.page.get_by_text("The server does not answer").wait_for()
-    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
+    node.start(env={"PTYBRIDGE_WEB_PORT": web_port})
     node.create("sleep 1000", name="after")
     tab.page.get_by_role("link", name="after").wait_for()
     tab.page.get_by_text("The server does not answer").wait_for(state="hidden")

@@ -57,6 +57,9 @@ def test_the_line_page_of_a_terminal_interrupts_by_the_key(tab: Tab, node: Node,
 
 def test_what_a_program_draws_is_shut_in(tab: Tab, node: Node) -> None:
     session_id = node.create(DRAWER, backend="pipes", name="drawn")
+    # How long a page may take is asked of programs that have started.
+    node.call("session.write", session_id=session_id, data="there?\n")
+    node.call("session.read_until", session_id=session_id, pattern="got there?", timeout_ms=60_000)
     tab.goto(f"/s/{session_id}/app/start?x=1")
     frame = tab.page.frame_locator("#program")
     tab.wait(lambda: frame.locator("h1").count() == 1, "the page")
@@ -75,6 +78,8 @@ def test_what_a_program_draws_is_shut_in(tab: Tab, node: Node) -> None:
     frame.locator("button").click()
     tab.wait(lambda: "q=cat" in frame.locator("#n").inner_text(), "the form")
     assert tab.page.url.endswith("/app/found?q=cat")
+    # The last page's refused request, of which the console tells, too.
+    tab.wait(lambda: "no way" in frame.locator("body").inner_text(), "the refused request of the form's page")
     tab.problems.clear()
 
 

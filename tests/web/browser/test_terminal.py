@@ -62,18 +62,19 @@ def test_editing_with_vim(tab: Tab, shell: str, tmp_path: Path, need_tool: NeedT
 
 
 @pytest.mark.parametrize(("width", "height"), [(340, 260), (2500, 1700)])
-def test_the_session_takes_the_windows_size(site: Site, shell: str, width: int, height: int) -> None:
+def test_the_session_takes_the_windows_size(site: Site, node: Node, width: int, height: int) -> None:
     tab = site.person(viewport={"width": width, "height": height})
-    tab.attach(shell)
-    tab.wait_screen(r"^\$ ")
-    rows, cols = tab.size()
-    tab.type("stty size\n")
-    tab.wait_screen(rf"^{rows} {cols}$")
+
+    def agree() -> bool:
+        # The page may need several steps: what is said above the terminal comes and goes, and takes lines.
+        told = re.findall(r"^(\d+) (\d+)$", tab.screen(), re.MULTILINE)
+        return bool(told) and tuple(map(int, told[-1])) == tab.size()
+
+    tab.attach(node.create("while stty size; do sleep 0.1; done"))
+    tab.wait(agree, "the window's size in the session")
+    before = tab.size()
     tab.page.set_viewport_size({"width": 900, "height": 500})
-    tab.wait(lambda: tab.size() != (rows, cols), "another size")
-    again = tab.size()
-    tab.type("stty size\n")
-    tab.wait_screen(rf"^{again[0]} {again[1]}$")
+    tab.wait(lambda: tab.size() != before and agree(), "the new size in the session")
 
 
 def test_letters_grow_and_stay_so(tab: Tab, shell: str) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from tests.survival.harness import Node
-from tests.web.browser.conftest import ARGUMENTS, NeedTool, Site
+from tests.web.browser.conftest import ARGUMENTS, LAUNCH_MS, NeedTool, Site
 
 from ptybridge.web.certificates import Certificate, ensure
 
@@ -38,7 +38,7 @@ def chromium(need_tool: NeedTool, made: Certificate) -> Iterator[Browser]:
     trust = f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}"
     path = need_tool("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, trust])
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, trust], timeout=LAUNCH_MS)
         yield browser
         browser.close()
 
@@ -65,7 +65,7 @@ def test_a_browser_that_was_not_told_to_trust_it_does_not(node: Node, need_tool:
     link = str(node.call("web.open")["url"])
     path = need_tool("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=LAUNCH_MS)
         with pytest.raises(PlaywrightError, match=re.escape("ERR_CERT_AUTHORITY_INVALID")):
-            browser.new_page().goto(link)
+            browser.new_page().goto(link, timeout=LAUNCH_MS)
         browser.close()
