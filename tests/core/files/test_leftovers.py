@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from ptybridge.core.files import copying
-from ptybridge.core.files.leftovers import Leftovers
+from ptybridge.core.files.leftovers import INTERVAL_SECONDS, Leftovers
 from ptybridge.core.files.places import Place
 from ptybridge.core.files.writing import TEMPORARY, temporary_name
 
@@ -119,3 +121,21 @@ class _Directory:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+@pytest.mark.parametrize(("keep", "second"), [(60.0, 60.0), (WEEK, INTERVAL_SECONDS)])
+async def test_what_was_too_young_at_the_beginning_is_looked_at_when_it_is_old_enough(
+    tmp_path: Path, autojump_clock: MockClock, keep: float, second: float
+) -> None:
+    """A killed daemon's half-made copy must not fill the disk for an hour because the next daemon came at once."""
+    looked: list[float] = []
+
+    class Watched(Leftovers):
+        def clean(self) -> None:
+            looked.append(autojump_clock.current_time())
+            if len(looked) == 3:
+                trio.from_thread.run_sync(scope.cancel)
+
+    with trio.CancelScope() as scope:
+        await Watched(tmp_path / "list", keep).run()
+    assert [round(at - looked[0]) for at in looked] == [0, second, second + INTERVAL_SECONDS]

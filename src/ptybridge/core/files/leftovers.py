@@ -45,11 +45,13 @@ class Leftovers:
         self._lock = threading.Lock()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Clean up at the beginning and every hour."""
+        """Clean up at the beginning, when what was too young then is old enough, and every hour."""
         task_status.started()
+        pause = min(self._keep, INTERVAL_SECONDS)
         while True:
             await trio.to_thread.run_sync(self.clean)
-            await trio.sleep(INTERVAL_SECONDS)
+            await trio.sleep(pause)
+            pause = INTERVAL_SECONDS
 
     def note(self, path: str) -> None:
         """Remember something that begins."""
