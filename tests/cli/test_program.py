@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,11 @@ def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:
     daemon.raw("session.wait", never)
     with subprocess.Popen([sys.executable, "-m", "ptybridge", "wait", "build"], stderr=subprocess.PIPE) as waiting:
         assert asked.wait(60)
+        # It sleeps, so it waits for the answer: a signal just before that system call would be noticed only behind it.
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{waiting.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, err) == (130, b"")
