@@ -6,10 +6,11 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,19 @@ def eventually(condition: Callable[[], T | None], what: str = "the condition", p
         if time.monotonic() > deadline:
             raise AssertionError(f"waited too long for {what}")
         time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[str]:
+    """A port for a daemon that is killed and started again: meanwhile nobody else can get it.
+
+    It is bound here as well, and only the daemon listens on it: two sockets with SO_REUSEADDR may share a port as long
+    as neither listens when the other is bound (socket(7)), and the system gives it to no third.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield str(held.getsockname()[1])
 
 
 def generate(total: int = 0, *fds: int) -> list[str]:

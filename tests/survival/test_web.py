@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from tests.survival.harness import Node, eventually, wait_gone
+from tests.survival.harness import Node, eventually, reserved_port, wait_gone
 
 from ptybridge.sdk.blocking import connect
 
@@ -80,12 +80,13 @@ def test_nobody_is_refused_during_a_restart(node: Node) -> None:
 
 
 def test_the_port_is_the_same_after_a_crash_until_it_is_stopped(node: Node) -> None:
-    node.start(env={"PTYBRIDGE_WEB_PORT": "0"})
-    at = address(node)
-    node.kill()
-    node.start()
-    # It answers on its socket a moment before it listens for browsers.
-    eventually(lambda: where(node) == [at], "the same port")
+    with reserved_port() as port:
+        node.start(env={"PTYBRIDGE_WEB_PORT": port})
+        at = address(node)
+        node.kill()
+        node.start()
+        # It answers on its socket a moment before it listens for browsers.
+        eventually(lambda: where(node) == [at], "the same port")
     assert health(at) == 200
     with connect(node.socket, PATIENCE_SECONDS) as connection:
         connection.call_raw("node.shutdown", {}, timeout=PATIENCE_SECONDS)

@@ -5,11 +5,12 @@ import http.client
 import random
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.survival.follower import Follower
-from tests.survival.harness import PATIENCE_SECONDS, Node, generate
+from tests.survival.harness import PATIENCE_SECONDS, Node, generate, reserved_port
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -122,10 +123,17 @@ class WebFollower(Follower):
             return
 
 
+@pytest.fixture
+def port() -> Iterator[str]:
+    """A port that stays the daemon's while it is killed and started again."""
+    with reserved_port() as it:
+        yield it
+
+
 @pytest.mark.timeout(600)
-def test_r25_a_killed_daemon_is_no_gap_in_a_browsers_terminal(node: Node) -> None:
+def test_r25_a_killed_daemon_is_no_gap_in_a_browsers_terminal(node: Node, port: str) -> None:
     chance = random.Random(25)
-    node.env["PTYBRIDGE_WEB_PORT"] = "0"
+    node.env["PTYBRIDGE_WEB_PORT"] = port
     node.fork()
     at = str(node.call("web.open")["addresses"][0])
     key = str(node.call("key.create", name="page", level="full")["value"])

@@ -5,7 +5,6 @@ do, and the daemon is a process of its own, which can be killed.
 """
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.cli.test_serving import Served
-from tests.survival.harness import PATIENCE_SECONDS, Node, eventually
+from tests.survival.harness import PATIENCE_SECONDS, Node, eventually, reserved_port
 
 NeedTool = Callable[[str], str]
 
@@ -38,15 +37,9 @@ def chromium(need_tool: NeedTool) -> Iterator[Browser]:
 
 @pytest.fixture
 def web_port() -> Iterator[str]:
-    """A port for a daemon that is killed and started again: meanwhile nobody else can get it.
-
-    It is bound here as well, and only the daemon listens on it: two sockets with SO_REUSEADDR may share a port as long
-    as neither listens when the other is bound (socket(7)), and the system gives it to no third.
-    """
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        yield str(held.getsockname()[1])
+    """A port that stays the daemon's while it is killed and started again."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture
