@@ -241,3 +241,20 @@ def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, err) == (130, b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ls"], ["ls", "--json"], ["ls", "-q"], ["info", "build"], ["version"], ["ops"], ["--help"], ["read", "s1"]],
+)
+def test_a_full_disk_is_an_error_in_one_line(daemon: FakeDaemon, command: list[str]) -> None:
+    daemon.result("session.list", {"sessions": [session()]})
+    daemon.result("session.get", session())
+    printed = {"data": "eA==", "encoding": "base64", "offset": 0, "next_offset": 1, "end_offset": 1, "start_offset": 0}
+    daemon.result("session.read", {**printed, "missed_bytes": 0, "eof": True, "lossy": False})
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ptybridge", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.stderr == "ptybridge: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1

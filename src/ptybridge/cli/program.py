@@ -4,7 +4,6 @@ How it works: `COMMANDS` names the module of each command, so that `--help` need
 command just its own. Errors end here, as one line and a hint; nothing else in `cli/` catches them to print them.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,7 +14,8 @@ import click
 from ptybridge import __version__
 from ptybridge.cli.app import App
 from ptybridge.cli.command import global_options
-from ptybridge.cli.exits import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from ptybridge.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from ptybridge.cli.unwritten import unwritten
 from ptybridge.errors import PtybridgeError
 
 # name: (module below ptybridge.cli, what it does); a heading starts a new group in the help.
@@ -135,11 +135,19 @@ def program(ctx: click.Context) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; return the exit code. Messages have been printed."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except OSError as exc:
+        return unwritten(exc)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     app = App()
     try:
         with program.make_context("ptybridge", list(arguments), obj=app) as ctx:
             result = program.invoke(ctx)
-        sys.stdout.flush()
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
@@ -153,10 +161,6 @@ def run(arguments: Sequence[str]) -> int:
         return exit_code_of(exc)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # `| head` has seen enough. What is still buffered must go nowhere, or the interpreter complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_BROKEN_PIPE
     finally:
         app.close()
     return result if isinstance(result, int) else 0

@@ -47,9 +47,10 @@ def list_sessions(options: Sequence[str]) -> int | None:
     try:
         if text:
             print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+    except OSError as exc:
+        from ptybridge.cli.unwritten import unwritten
+
+        return unwritten(exc)
     return 0
 
 
