@@ -11,7 +11,7 @@ from tests.contract.endpoints import Client
 from tests.contract.programs import PATIENCE_MS, exited, output, script, shell, start, until
 
 from ptybridge.api import event, session, terminal
-from ptybridge.core import procinfo
+from ptybridge.core import closing, procinfo, strays
 from ptybridge.errors import InvalidParams, SessionNotFound
 
 STUBBORN = "trap 'echo ignored' HUP TERM INT; echo up; while :; do sleep 0.02; done"
@@ -226,6 +226,27 @@ async def test_r12_what_left_the_session_survives_the_close_and_is_told(client: 
     closed = await client.call(session.CLOSE, session_id=session_id)
     assert (closed.survivors, closed.escaped) == ([], [pid])
     os.kill(pid, signal.SIGKILL)  # raises if it is gone
+
+
+async def test_c13_what_just_becomes_another_program_is_told_as_well(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of execve(2) a process has no environment, by which alone it is known here."""
+    session_id, pid = await leave(client, "double_fork")
+    seen, command = strays._environment, procinfo.process_command
+    looks = 0
+
+    def environment(one: int) -> bytes | None:
+        nonlocal looks
+        looks += one == pid
+        return b"" if one == pid and looks <= 5 else seen(one)
+
+    monkeypatch.setattr(strays, "_environment", environment)
+    monkeypatch.setattr(procinfo, "process_command", lambda one: [] if one == pid and looks <= 5 else command(one))
+    monkeypatch.setattr(closing, "BEGIN_SECONDS", PATIENCE_MS / 1000)
+    closed = await client.call(session.CLOSE, session_id=session_id, background="leave")
+    assert (closed.survivors, closed.escaped) == ([], [pid])
+    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("way", LEAVING)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from ptybridge.core import procinfo, strays
 from ptybridge.core.strays import Stray, signal_stray, strays_of
 
 # Prints its pid and lives until it is ended.
@@ -69,6 +70,32 @@ def test_c13_who_has_lost_its_parents_is_found_by_the_environment() -> None:
         # Also when the session is empty.
         assert {one.pid for one in strays_of(NAME, [])} == {child, pid}
         assert found(child, NAME[:-1]) == []
+
+
+def test_who_just_becomes_another_program_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with session(sys.executable, "-c", LEAVE) as (child, pid):
+        # As the kernel shows it in the middle of execve(2): it has neither arguments nor environment.
+        seen = strays._environment
+        monkeypatch.setattr(strays, "_environment", lambda one: b"" if one == pid else seen(one))
+        assert found(child) == []
+        assert not strays.somebody_begins(60)  # it has arguments, so it was started without an environment
+        command = procinfo.process_command
+        monkeypatch.setattr(procinfo, "process_command", lambda one: [] if one == pid else command(one))
+        assert found(child) == []
+        assert strays.somebody_begins(60)
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "getpid", lambda: 1 << 30)
+        assert [one.pid for one in strays_of(NAME, [child], 60)] == []
+        strays.somebody_begins(60)
+        assert [one.pid for one in strays_of(NAME, [child], 60)] == [pid]
+
+
+def test_the_kernels_own_processes_and_the_dead_begin_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        assert not strays._begins(dead.pid)
+    stats = [stat for stat in procinfo.processes() if stat.ppid == 2 and stat.name.startswith("kworker")]
+    assert not any(strays._begins(stat.pid) for stat in stats)
 
 
 def test_members_are_no_strays() -> None:

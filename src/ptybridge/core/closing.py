@@ -13,13 +13,15 @@ import msgspec
 import trio
 
 from ptybridge.core.session import Session
-from ptybridge.core.strays import Stray, signal_stray, strays_of
+from ptybridge.core.strays import Stray, signal_stray, somebody_begins, strays_of
 from ptybridge.model import ExitReason
 
 LADDER = (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
 POLL_SECONDS = 0.01
 # After SIGKILL only the kernel can be slow.
 KILL_SECONDS = 2.0
+# So long those are waited for who are just becoming another program, and whose they are cannot be seen meanwhile.
+BEGIN_SECONDS = 0.25
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -100,6 +102,9 @@ async def _strays(session: Session, survivors: list[int]) -> list[Stray]:
     """
     asked_at = trio.current_time()
     await trio.sleep(POLL_SECONDS)
+    with trio.move_on_after(BEGIN_SECONDS):
+        while somebody_begins(trio.current_time() - asked_at):  # noqa: ASYNC110 - they announce nothing
+            await trio.sleep(POLL_SECONDS)
     return strays_of(session.session_id, survivors, trio.current_time() - asked_at)
 
 

@@ -3,6 +3,9 @@
 How it works: the kernel has no list of them, so two traces are followed. Who still has its parents is found below a
 member of the session; who has lost them began with the variable that all programs of a session begin with. A program
 written for the purpose can get rid of both. Whoever calls should look while the session's members still live.
+
+While execve(2) puts a program in the place of another, the process has neither arguments nor environment to be seen:
+who is found so is looked at again (`somebody_begins`).
 """
 
 import contextlib
@@ -44,10 +47,23 @@ class _Look:
         self.by_pid = {stat.pid: stat for stat in procinfo.processes()}
         self.children: dict[int, list[procinfo.ProcessStat]] = {}
         self.named: dict[str, list[procinfo.ProcessStat]] = {}
+        self.beginning: list[procinfo.ProcessStat] = []
         for stat in self.by_pid.values():
             self.children.setdefault(stat.ppid, []).append(stat)
-            if (name := began_in(stat.pid)) is not None:
-                self.named.setdefault(name, []).append(stat)
+            self._read(stat)
+
+    def read_again(self) -> None:
+        """Look again at those that were just becoming another program."""
+        beginning, self.beginning = self.beginning, []
+        for stat in beginning:
+            self._read(stat)
+
+    def _read(self, stat: procinfo.ProcessStat) -> None:
+        environment = _environment(stat.pid)
+        if (name := _named(environment)) is not None:
+            self.named.setdefault(name, []).append(stat)
+        elif environment == b"" and stat.alive and _begins(stat.pid):
+            self.beginning.append(stat)
 
     def parents(self, stat: procinfo.ProcessStat) -> Iterator[int]:
         """Yield the pids of a process's parents, nearest first."""
@@ -64,13 +80,40 @@ _last: list[_Look] = []
 
 def began_in(pid: int) -> str | None:
     """Return the id of the session a process says it began in; None if it does not, or is another user's."""
+    return _named(_environment(pid))
+
+
+def _environment(pid: int) -> bytes | None:
     try:
         with Path(procinfo.PROC, str(pid), "environ").open("rb", buffering=0) as file:
-            environment = b"\0" + file.read(_ENVIRONMENT_BYTES)
+            return file.read(_ENVIRONMENT_BYTES)
     except OSError:
         return None
-    _, found, rest = environment.partition(b"\0" + VARIABLE)
+
+
+def _named(environment: bytes | None) -> str | None:
+    _, found, rest = (b"\0" + (environment or b"")).partition(b"\0" + VARIABLE)
     return rest.partition(b"\0")[0].decode(errors="replace") if found else None
+
+
+def _begins(pid: int) -> bool:
+    """Tell whether a process without an environment is in execve(2), before its new arguments are there."""
+    if procinfo.process_command(pid):
+        return False  # it was started without one
+    try:
+        return bool(os.readlink(f"{procinfo.PROC}/{pid}/exe"))
+    except OSError:
+        return False  # the kernel's own, or gone
+
+
+def somebody_begins(not_older_than: float = 0.0) -> bool:
+    """Tell whether a process was just becoming another program when a recent look was taken, and still is.
+
+    Until it is done nobody can say whose it is; that takes no more than milliseconds, unless the machine is busy.
+    """
+    look = _look(not_older_than)
+    look.read_again()
+    return bool(look.beginning)
 
 
 def strays_of(session_id: str, members: Collection[int], not_older_than: float = 0.0) -> list[Stray]:
