@@ -41,7 +41,10 @@ class _PrivateFile(RotatingFileHandler):
 
 def private_directory(path: Path) -> Path:
     """Make a directory 0700, or check that it is ours and a directory. Raises `UnsafePath`."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise UnsafePath(f"cannot make the directory {path}: {exc.strerror}", hint="set paths.state_dir") from exc
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise UnsafePath(f"{path} is not a directory of this user", hint="remove it, or set paths.state_dir")
@@ -58,7 +61,10 @@ def set_up_logging(log_file: Path, settings: Daemon, *, foreground: bool) -> Non
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     private_directory(log_file.parent)
     # `log_files` counts the current one too; rotation cuts at whole lines.
-    file = _PrivateFile(log_file, maxBytes=settings.log_max_bytes, backupCount=settings.log_files - 1)
+    try:
+        file = _PrivateFile(log_file, maxBytes=settings.log_max_bytes, backupCount=settings.log_files - 1)
+    except OSError as exc:
+        raise UnsafePath(f"cannot write the log {log_file}: {exc.strerror}", hint="set paths.state_dir") from exc
     file.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()
     root.setLevel(settings.log_level.upper())

@@ -101,6 +101,13 @@ def test_s12_a_directory_open_to_others_is_refused(path: Path, mode: int) -> Non
         listener.prepare_directory(path.parent)
 
 
+def test_a_directory_that_cannot_be_made_is_named(runtime_dir: Path) -> None:
+    (runtime_dir / "file").touch()
+    for directory in (runtime_dir / "file" / "below", runtime_dir / "file" / "far" / "below"):
+        with pytest.raises(UnsafePath, match=f"cannot make the directory {directory}: "):
+            listener.prepare_directory(directory)
+
+
 def test_s12_a_symlink_is_no_directory_of_ours(path: Path) -> None:
     link = path.parent.parent / "link"
     link.symlink_to(path.parent)

@@ -119,6 +119,21 @@ def test_s15_a_log_that_is_a_link_is_refused(config: Config, tmp_path: Path) -> 
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("command", [["ls"], ["serve"], ["run", "true"], ["new", "-d", "true"]])
+def test_a_state_directory_that_cannot_be_made_is_named(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """As for a user without a home of its own."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PTYBRIDGE_STATE_DIR", str(tmp_path / "file" / "far" / "state"))
+    done = ptybridge(*command)
+    assert done.returncode == 5
+    told, hint = done.stderr.splitlines()
+    assert told == f"ptybridge: cannot make the directory {tmp_path}/file/far/state: Not a directory"
+    assert "hint: set " in hint
+    monkeypatch.undo()
+
+
 def test_a_relative_pythonpath_still_finds_the_program(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(__file__).parent.parent.parent / "src"
     monkeypatch.chdir(source.parent)

@@ -33,11 +33,14 @@ _UCRED = struct.Struct("3i")
 def prepare_directory(directory: Path) -> None:
     """Create the socket's directory 0700, or check that it is ours, no symlink, and closed to others."""
     parent = directory.parent
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.path.lexists(directory):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise UnsafePath(
+            f"cannot make the directory {directory}: {exc.strerror}", hint="choose another socket path"
+        ) from exc
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePath(f"{directory} is not a directory", hint="remove it, or choose another socket path")

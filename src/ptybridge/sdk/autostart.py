@@ -147,10 +147,16 @@ def _daemon_environment(config: Config, env: Mapping[str, str]) -> dict[str, str
 def _open_log(config: Config) -> int:
     """Open the log for the daemon's own output; 0600, in a directory of 0700, through no link (S15)."""
     directory = config.paths.state_dir
-    os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-    found = os.lstat(directory)
+    try:
+        os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+        found = os.lstat(directory)
+    except OSError as exc:
+        raise UnsafePath(
+            f"cannot make the directory {directory}: {exc.strerror}",
+            hint="set HOME, XDG_STATE_HOME or PTYBRIDGE_STATE_DIR to where you may write",
+        ) from exc
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise UnsafePath(f"{directory} is not a directory of yours", hint="set PTYBRIDGE_STATE_DIR")
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
