@@ -104,18 +104,37 @@ async def daemon(
 # HTTP is one more endpoint where what it does by itself could differ: parameters, positions, waiting, streams.
 OVER_HTTP = {
     f"tests.contract.test_{name}"
-    for name in ("list_and_get", "read", "follow", "polling", "exec", "file", "file_search", "archive")
+    for name in (
+        "archive",
+        "command_run",
+        "exec",
+        "fetch",
+        "file",
+        "file_search",
+        "follow",
+        "lease",
+        "list_and_get",
+        "polling",
+        "read",
+        "search",
+        "waiting",
+        "watch",
+        "write",
+    )
 }
-# These open channels, which are WebSockets over HTTP and have tests of their own.
-WITH_CHANNELS = {
-    "test_streams_and_channels_of_what_is_not_there_are_not_found",
+# These open channels, which are WebSockets over HTTP and have tests of their own, or are about a client's connection.
+NOT_OVER_HTTP = {
+    "test_a_holder_whose_connections_have_ended_is_gone_until_it_is_back",
     "test_a_sessions_life_in_events",
+    "test_a_writer_becomes_a_viewer_and_a_writer_again",
+    "test_attaching_takes_no_lease",
+    "test_streams_and_channels_of_what_is_not_there_are_not_found",
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
-        over_http = metafunc.module.__name__ in OVER_HTTP and metafunc.function.__name__ not in WITH_CHANNELS
+        over_http = metafunc.module.__name__ in OVER_HTTP and metafunc.function.__name__ not in NOT_OVER_HTTP
         kinds = ["local", "socket", "blocking", *(["http"] if over_http else [])]
         # A module may have endpoints of its own.
         metafunc.parametrize("kind", getattr(metafunc.module, "KINDS", kinds), indirect=True)
