@@ -220,3 +220,9 @@ def test_what_programs_do_to_the_folder_shows_by_itself(drawer: Tab, home: Path)
     changed = ["docs", "data.bin", "dot.png", "made by a program", "page.html"]
     drawer.wait(lambda: names(drawer) == changed, "the change")
     assert focused(drawer) == "page.html"
+    # Keys go on acting on the row that has the focus, also when it was not the keyboard that brought it there.
+    entry(drawer, "dot.png").focus()
+    (home / "data.bin").unlink()
+    changed.remove("data.bin")
+    drawer.wait(lambda: names(drawer) == changed, "the other change")
+    assert focused(drawer) == "dot.png"

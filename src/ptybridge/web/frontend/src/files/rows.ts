@@ -31,6 +31,11 @@ export class Rows {
     readonly actions: RowActions,
   ) {
     place.addEventListener("keydown", (event) => this.#key(event));
+    // However the focus comes to a row, it is the one that keeps it when the rows are shown anew.
+    place.addEventListener("focusin", ({ target }) => {
+      const name = (target as HTMLElement).closest("li")?.querySelector(".entry");
+      if (name) this.#choose(name);
+    });
   }
 
   /** Show these entries; the one of this name, or else the first, can be reached by Tab. */
@@ -112,9 +117,11 @@ export class Rows {
   }
 
   #reach(index: number): void {
+    this.place.children[index]?.querySelector<HTMLElement>(".entry")?.focus();
+  }
+
+  #choose(name: Element): void {
     this.place.querySelector(".entry[tabindex='0']")?.setAttribute("tabindex", "-1");
-    const name = this.place.children[index]?.querySelector<HTMLElement>(".entry");
-    name?.setAttribute("tabindex", "0");
-    name?.focus();
+    name.setAttribute("tabindex", "0");
   }
 }
