@@ -2,20 +2,62 @@
 
 import hashlib
 import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from tests.contract.conftest import Connect
 from tests.contract.endpoints import Client, Stream, StreamEnded
 from tests.contract.programs import PATIENCE_MS, until
 
 from ptybridge.api import attach, exec, session, terminal
+from ptybridge.core import execution
+from ptybridge.daemon import Daemon
 from ptybridge.errors import InvalidParams, SpawnFailed
+from ptybridge.service import exec as service
 
-# Within this a program has begun, on a busy machine, too.
-BEGUN_MS = 3000
+UpWhen = Callable[[Callable[[], bool]], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def up_when(monkeypatch: pytest.MonkeyPatch) -> UpWhen:
+    """`async with up_when(condition)`: time limits run out once it holds: nobody knows how soon a program has begun."""
+    limits: list[trio.CancelScope] = []
+
+    def move_on_after(seconds: float, *, shield: bool = False) -> trio.CancelScope:
+        limits.append(trio.CancelScope(deadline=trio.current_time() + seconds, shield=shield))
+        return limits[-1]
+
+    here = SimpleNamespace(**vars(trio) | {"move_on_after": move_on_after})
+    monkeypatch.setattr(execution, "trio", here)
+    monkeypatch.setattr(service, "trio", here)
+
+    async def run_out(condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.01)
+        # Who collects the output has it as well.
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for one in limits:
+            one.deadline = trio.current_time()
+
+    @asynccontextmanager
+    async def up_when(condition: Callable[[], bool]) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_out, condition)
+            yield
+            nursery.cancel_scope.cancel()
+
+    return up_when
+
+
+def printed(daemon: Daemon, text: str) -> Callable[[], bool]:
+    """Return a condition: the only session has printed so much."""
+    return lambda: any(one.log.end >= len(text) for one in daemon.sessions.all())
 
 
 async def ids(client: Client) -> list[str]:
@@ -107,19 +149,20 @@ async def test_both_streams_flood_and_every_byte_is_counted(client: Client) -> N
     assert ran.truncated["stderr"].omitted_bytes == 2_000_000
 
 
-async def test_time_is_up_and_everything_it_started_is_ended(client: Client, tmp_path: Path) -> None:
-    script = f"sleep 1000 & echo $! > {tmp_path}/pid; echo begun; trap '' HUP; wait; sleep 1000"
-    ran = await run(client, script, timeout_ms=BEGUN_MS)
+async def test_time_is_up_and_everything_it_started_is_ended(client: Client, tmp_path: Path, up_when: UpWhen) -> None:
+    script = f"sleep 1000 & echo $! > {tmp_path}/pid; echo begun; trap '' HUP; : > {tmp_path}/up; wait; sleep 1000"
+    async with up_when((tmp_path / "up").exists):
+        ran = await run(client, script, timeout_ms=PATIENCE_MS)
     assert (ran.timed_out, ran.exit_code, ran.exit_signal, ran.stdout) == (True, None, "SIGTERM", "begun\n")
     assert ran.signals == ["SIGHUP", "SIGTERM"]
     assert not lives(tmp_path / "pid")
     assert await ids(client) == []
 
 
-async def test_time_is_up_and_it_goes_on_as_a_session(client: Client) -> None:
-    ran = await run(
-        client, "echo one; read line; echo got $line; exit 3", pty=True, timeout_ms=BEGUN_MS, on_timeout="keep"
-    )
+async def test_time_is_up_and_it_goes_on_as_a_session(client: Client, daemon: Daemon, up_when: UpWhen) -> None:
+    script = "echo one; read line; echo got $line; exit 3"
+    async with up_when(printed(daemon, "one\r\n")):
+        ran = await run(client, script, pty=True, timeout_ms=PATIENCE_MS, on_timeout="keep")
     assert (ran.timed_out, ran.exit_code, ran.stdout) == (True, None, "one\r\n")
     assert ran.session_id is not None
     await client.call(terminal.WRITE, session_id=ran.session_id, data="two\n")
@@ -212,8 +255,10 @@ async def test_a_streamed_program_takes_input_while_it_runs(client: Client, conn
     assert "hello\r\nhello\r\n" in "".join(one.data for one in events if isinstance(one, attach.OutputEvent))
 
 
-async def test_a_streams_time_limit(client: Client) -> None:
-    _, events, reason = await collect(client, command=["sh", "-c", "echo a; exec sleep 1000"], timeout_ms=BEGUN_MS)
+async def test_a_streams_time_limit(client: Client, daemon: Daemon, up_when: UpWhen) -> None:
+    script = ["sh", "-c", "echo a; exec sleep 1000"]
+    async with up_when(printed(daemon, "a\n")):
+        _, events, reason = await collect(client, command=script, timeout_ms=PATIENCE_MS)
     assert (events[-1].timed_out, events[-1].exit_signal, events[-1].signals) == (True, "SIGHUP", ["SIGHUP"])
     assert (text_of(events, "stdout"), reason) == ("a\n", "timeout")
     opened, events, _ = await collect(client, command=["sleep", "1000"], timeout_ms=100, on_timeout="keep")
