@@ -258,3 +258,14 @@ def test_a_full_disk_is_an_error_in_one_line(daemon: FakeDaemon, command: list[s
         )
     assert done.stderr == "ptybridge: the output cannot be written: No space left on device\n"
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("line", [["run", "ls", "-l"], ["new", "-d", "bash", "-l"], ["policy", "check", "rm", "-rf"]])
+def test_an_option_of_a_command_is_told_where_to_stand(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(line) == 2
+    assert "what belongs to CMD comes behind `--`" in capsys.readouterr().err
+
+
+def test_an_option_that_is_not_there_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ls", "--nothing"]) == 2
+    assert "see `ptybridge ls --help`" in capsys.readouterr().err

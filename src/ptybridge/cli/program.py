@@ -133,6 +133,10 @@ def program(ctx: click.Context) -> None:
     """
 
 
+# The arguments that are a command line of the user's.
+COMMAND_LINES: Final = {"command", "words"}
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; return the exit code. Messages have been printed."""
     try:
@@ -151,7 +155,7 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
-        _complain(exc.format_message(), f"see `{exc.ctx.command_path} --help`" if exc.ctx else None)
+        _complain(exc.format_message(), _usage_hint(exc))
         return EXIT_USAGE
     except click.ClickException as exc:
         _complain(exc.format_message())
@@ -164,6 +168,16 @@ def _run(arguments: Sequence[str]) -> int:
     finally:
         app.close()
     return result if isinstance(result, int) else 0
+
+
+def _usage_hint(error: click.UsageError) -> str | None:
+    if error.ctx is None:
+        return None
+    # `run ls -l`: as elsewhere, but the option is taken for ours.
+    of_command = any(one.nargs == -1 and one.name in COMMAND_LINES for one in error.ctx.command.params)
+    if isinstance(error, click.NoSuchOption) and of_command:
+        return "what belongs to CMD comes behind `--`, as in `ptybridge run -- ls -l`"
+    return f"see `{error.ctx.command_path} --help`"
 
 
 def _complain(message: str, hint: str | None = None) -> None:
