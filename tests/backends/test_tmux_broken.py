@@ -12,6 +12,7 @@ import pytest
 import trio
 from tests.conftest import NeedTool
 
+from ptybridge.backends import tmux
 from ptybridge.backends.tmux import TmuxChild
 from ptybridge.backends.tmux_spawn import TmuxServer
 from ptybridge.core import procinfo
@@ -112,6 +113,35 @@ async def test_an_end_that_came_while_it_was_broken_is_told_exactly(server: Tmux
         assert await child.wait() == ExitStatus(code=7)
         os.kill(pid, signal.SIGKILL)
         await child.pump(log)
+    child.discard()
+    await child.aclose()
+
+
+async def test_what_tmux_reads_late_is_complete(
+    server: TmuxServer, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine tmux, or we, may stand still while a program prints its last and ends."""
+    monkeypatch.setattr(tmux, "_MARK_SECONDS", 0.1)
+    go = directory / "go"
+    child, log = await start(
+        server, "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.02; done; head -c 9000 /dev/zero | tr '\\0' x"
+    )
+    pid = int(await ask(server, "display-message", "-p", "#{pid}"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child.pump, log)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            go.touch()
+            with trio.fail_after(PATIENCE_SECONDS):
+                assert await child.wait() == ExitStatus(code=0)
+                while True:
+                    if child._process.said_end():
+                        break
+                    await trio.sleep(0.01)
+            await trio.sleep(0.5)  # it has asked tmux by now whether that was all
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert log.read(0, 1 << 16) == (0, b"x" * 9000)
     child.discard()
     await child.aclose()
 

@@ -33,7 +33,7 @@ _UNREAD_BYTES: Final = 2048
 _FIRST_LOOK_SECONDS: Final = 0.002
 _LAST_LOOK_SECONDS: Final = 0.25
 _LEFT_BEHIND_SECONDS: Final = 1.0
-# The mark of the end, once printed, takes this long at most.
+# The mark of the end, once printed, takes this long at most, unless other output is before it.
 _MARK_SECONDS: Final = 2.0
 # A queue of this length stops the terminal, and one of that length lets it go on.
 _HIGH_BYTES: Final = 256 << 10
@@ -90,6 +90,7 @@ class TmuxChild:
         self._stopped = False
         self._mark = mark_bytes(place.mark)
         self._held = b""
+        self._heard = 0
         self._unacknowledged = 0
         self._released = False
         self._discarded = False
@@ -102,6 +103,7 @@ class TmuxChild:
 
     def deliver(self, data: bytes) -> None:
         """Take output: into the transcript if there is room and nothing waits, else into the queue."""
+        self._heard += len(data)
         data = self._before_mark(data)
         if self._moving:
             self._since.append(data)
@@ -200,13 +202,24 @@ class TmuxChild:
         while not self._ended.is_set():
             if self._process.said_end():
                 # The mark is on its way, unless a daemon before us has had it.
-                await trio.sleep(_MARK_SECONDS)
-                with contextlib.suppress(Unavailable, LinkLost, TmuxError):
-                    await self._link.ask("display-message -p seen")
+                while await self._more_comes():
+                    pass
                 self.output_ended()
                 return
             await trio.sleep(delay)
             delay = min(2 * delay, _LEFT_BEHIND_SECONDS)
+
+    async def _more_comes(self) -> bool:
+        """Wait as long as the mark takes; return whether there was output meanwhile: tmux, or we, may stand still."""
+        before = self._heard
+        await trio.sleep(_MARK_SECONDS)
+        with contextlib.suppress(Unavailable, LinkLost, TmuxError):
+            # The first may be answered before tmux looks at the pane again, the second not.
+            for _ in range(2):
+                await self._link.ask("display-message -p seen")
+            return self._heard != before and not self._ended.is_set()
+        # Without an answer it may be we who do not read on, because the transcript has no room.
+        return bool(self._chunks) and not self._ended.is_set()
 
     async def _empty(self, log: Transcript) -> None:
         chunk = self._chunks[0]
