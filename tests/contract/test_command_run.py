@@ -11,6 +11,7 @@ from tests.contract.shells import at_prompt, awaits_keys, home_of, open_shell, r
 
 from ptybridge.api import command, session, terminal
 from ptybridge.errors import Busy, Conflict, InvalidParams, SessionExited
+from ptybridge.service.runner import Reason, Runner
 
 
 async def test_the_output_and_the_exit_code_of_the_command_alone(client: Client, tmp_path: Path, shell: str) -> None:
@@ -87,12 +88,19 @@ async def test_a_flood_keeps_its_head_and_tail_and_counts_the_rest(client: Clien
     assert done.truncated.head_bytes + done.truncated.tail_bytes + done.truncated.omitted_bytes == len(whole)
 
 
-async def test_at_the_time_out_it_runs_on(client: Client, tmp_path: Path) -> None:
+async def test_at_the_time_out_it_runs_on(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Runner._ended
+
+    def not_before_it_has_begun(runner: Runner) -> Reason | None:
+        reason = ended(runner)
+        begun = b"begun\r\n" in runner.session.log.read(0, runner.position)[1]
+        return reason if begun or reason != "timeout" else None
+
+    monkeypatch.setattr(Runner, "_ended", not_before_it_has_begun)
     session_id = await open_shell(client, home_of(tmp_path))
     gate = tmp_path / "gate"
     waiting = f"echo begun; until [ -e {gate} ]; do sleep 0.05; done; echo over; exec 2>&1; (exit 7)"
-    # Long enough for a shell on a busy machine to begin.
-    done = await run(client, session_id, waiting, timeout_ms=3000)
+    done = await run(client, session_id, waiting, timeout_ms=1000)
     assert (done.reason, done.exit_code, done.started) == ("timeout", None, True)
     assert done.number is not None
     with pytest.raises(Busy, match="echo begun"):
