@@ -28,7 +28,7 @@ LAYERS = {
     **dict.fromkeys(("service", "backends", "store"), 3),
     **dict.fromkeys(("core", "plugins", "sdk", "logs"), 2),
     **dict.fromkeys(("api", "wire"), 1),
-    **dict.fromkeys(("errors", "model", "config", "text"), 0),
+    **dict.fromkeys(("errors", "model", "config", "text", "mistakes"), 0),
 }
 FRONT_ENDS = {"cli", "rpc", "web", "mcp", "relay", "agent"}
 # Front ends translate operations; what is behind them is reached through an endpoint.

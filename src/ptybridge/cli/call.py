@@ -10,6 +10,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
 from ptybridge.errors import InvalidParams, MethodNotFound
+from ptybridge.mistakes import told
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -81,7 +82,8 @@ def _typed(params: dict[str, Any], operation: AnyOperation) -> Any:
         return msgspec.convert(params, operation.params, strict=False)
     except msgspec.ValidationError as exc:
         raise InvalidParams(
-            f"{operation.name}: {exc}", hint=f"`ptybridge ops {operation.name}` shows its parameters"
+            f"{operation.name}: {told(exc, operation.params.__struct_fields__)}",
+            hint=f"`ptybridge ops {operation.name}` shows its parameters",
         ) from exc
 
 

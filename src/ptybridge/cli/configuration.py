@@ -9,7 +9,8 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
 from ptybridge.cli.rules import check_rules
-from ptybridge.config import KEYS, TABLES, VARIABLES, Config, config_file, near, value_of, variable_of
+from ptybridge.config import KEYS, TABLES, VARIABLES, Config, config_file, value_of, variable_of
+from ptybridge.mistakes import near
 
 
 @command(

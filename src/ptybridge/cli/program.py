@@ -105,7 +105,7 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
-            from ptybridge.config import near
+            from ptybridge.mistakes import near
 
             ctx.fail(f"there is no command {args[0]!r}{near(args[0], MODULES)}")
         return super().resolve_command(ctx, args)

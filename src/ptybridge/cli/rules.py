@@ -4,9 +4,10 @@ from fnmatch import fnmatchcase
 
 from ptybridge.api.operation import takes_confirmation
 from ptybridge.api.registry import contract
-from ptybridge.config import Loaded, PolicyRule, near
+from ptybridge.config import Loaded, PolicyRule
 from ptybridge.config.file import table_line
 from ptybridge.errors import ConfigInvalid
+from ptybridge.mistakes import near
 
 
 def check_rules(loaded: Loaded) -> None:

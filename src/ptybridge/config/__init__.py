@@ -4,7 +4,7 @@ Four sources, each stronger than the one before: the defaults, the TOML file, `P
 Reading it opens that one file and nothing else.
 """
 
-from ptybridge.config.file import line_of, near, pattern_problem
+from ptybridge.config.file import line_of, pattern_problem
 from ptybridge.config.loading import config_file, load
 from ptybridge.config.settings import (
     KEYS,
@@ -53,7 +53,6 @@ __all__ = [
     "config_file",
     "line_of",
     "load",
-    "near",
     "pattern_problem",
     "value_of",
     "variable_of",

@@ -12,6 +12,7 @@ import msgspec
 
 from ptybridge.config.settings import KEYS, SECTIONS, TABLES, PolicyRule
 from ptybridge.errors import ConfigInvalid
+from ptybridge.mistakes import divided, near, plain
 
 
 def read_file(path: str, *, must_exist: bool) -> list[tuple[str, object, int]]:
@@ -80,9 +81,9 @@ def _check_tables(tables: object, text: str, path: str, name: str) -> Iterable[t
         try:
             made = msgspec.convert(table, kind)
         except msgspec.ValidationError as exc:
-            place = re.search(r" - at `\$\.(\w+)`$", str(exc))
-            at = f"{path}:{table_line(text, name, number, place and place[1])}"
-            raise ConfigInvalid(f"{at}: {name}{f'.{place[1]}' if place else ''}: {plain(exc)}") from None
+            place = divided(exc)[1].partition("[")[0]
+            at = f"{path}:{table_line(text, name, number, place or None)}"
+            raise ConfigInvalid(f"{at}: {name}{place and f'.{place}'}: {plain(exc)}") from None
         problem = pattern_problem(made.command) if isinstance(made, PolicyRule) and made.command else ""
         if problem:
             at = f"{path}:{table_line(text, name, number, 'command')}"
@@ -150,17 +151,3 @@ def line_of(text: str, section: str, key: str | None = None) -> int:
                 return number
             fallback = number
     return fallback
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean …?)" for a misspelt word, or nothing."""
-    from difflib import get_close_matches  # only on the way to an error
-
-    found = get_close_matches(word, list(known), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
-def plain(exc: msgspec.ValidationError) -> str:
-    """Strip msgspec's JSON path, which our own message has better."""
-    message = re.sub(r" - at `\$[^`]*`$", "", str(exc))
-    return message[:1].lower() + message[1:]

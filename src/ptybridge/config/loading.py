@@ -4,13 +4,12 @@ Four sources, each stronger than the one before: the defaults, the TOML file, `P
 """
 
 import os
-import re
 from collections.abc import Mapping
 from typing import NoReturn
 
 import msgspec
 
-from ptybridge.config.file import near, plain, read_file
+from ptybridge.config.file import read_file
 from ptybridge.config.settings import (
     KEYS,
     LISTS,
@@ -22,6 +21,7 @@ from ptybridge.config.settings import (
     Loaded,
 )
 from ptybridge.errors import ConfigInvalid
+from ptybridge.mistakes import divided, near, plain
 
 
 def load(env: Mapping[str, str], flags: Mapping[str, object] | None = None, file: str | None = None) -> Loaded:
@@ -125,8 +125,7 @@ def _absolute(value: str, key: str, origins: dict[str, str]) -> str:
 
 
 def _refuse_value(exc: msgspec.ValidationError, origins: dict[str, str]) -> NoReturn:
-    place = re.search(r" - at `\$\.([\w.]+)(?:\[[^`]*)?`$", str(exc))
-    key = place[1] if place else ""
+    key = divided(exc)[1].partition("[")[0]
     raise ConfigInvalid(f"{origins.get(key, 'configuration')}: {key}: {plain(exc)}") from None
 
 

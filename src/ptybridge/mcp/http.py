@@ -24,6 +24,7 @@ from ptybridge.errors import InvalidParams, LimitReached, PtybridgeError, Unauth
 from ptybridge.mcp.asgi import Message, Receive, Scope, Send
 from ptybridge.mcp.http_session import HttpSession
 from ptybridge.mcp.settings import PREFIXES, Settings
+from ptybridge.mistakes import told
 from ptybridge.model import Caller
 
 Hold = Callable[[Caller], AbstractContextManager[object]]
@@ -200,7 +201,7 @@ def _params(scope: Scope, owner: str | None) -> api.Open:
     try:
         return msgspec.convert(made, api.Open)
     except msgspec.ValidationError as exc:
-        raise InvalidParams(str(exc)) from exc
+        raise InvalidParams(told(exc)) from exc
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

@@ -16,6 +16,7 @@ import msgspec
 from ptybridge.api.endpoint import Endpoint
 from ptybridge.api.operation import Operation, Params
 from ptybridge.errors import Denied, InvalidParams, NotFound
+from ptybridge.mistakes import told
 from ptybridge.model import Caller
 
 Gate = Literal["core", "control", "admin", "agent"]
@@ -121,7 +122,7 @@ class Tool:
         try:
             return msgspec.convert(given, self.params)
         except msgspec.ValidationError as exc:
-            raise InvalidParams(f"{self.name}: {_plain(exc)}", hint=self._usage(known)) from exc
+            raise InvalidParams(f"{self.name}: {told(exc, known, 'argument')}", hint=self._usage(known)) from exc
 
     def _usage(self, known: Mapping[str, msgspec.structs.FieldInfo]) -> str:
         if not known:
@@ -212,12 +213,3 @@ def _kinds(info: msgspec.inspect.Type) -> set[type]:
         case msgspec.inspect.UnionType():
             return {kind for one in info.types for kind in _kinds(one)}
     return {type(info)}
-
-
-def _plain(exc: msgspec.ValidationError) -> str:
-    """Turn msgspec's message into one that names the argument first: "cols: expected `int`, got `str`"."""
-    found = re.fullmatch(r"(.*?)(?: - at `\$\.?([^`]*)`)?", str(exc), re.DOTALL)
-    assert found is not None
-    message = found[1].replace("Object ", "").replace("field", "argument")
-    message = message[:1].lower() + message[1:]
-    return f"{found[2]}: {message}" if found[2] else message

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ptybridge.errors import ConfigInvalid
+from ptybridge.mistakes import plain, told
 
 PREFIX: Final = "PTYBRIDGE_SDK_"
 
@@ -70,8 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     never = text == "none"
                     values[field.name] = msgspec.convert(None if never else text, field.type, strict=False)
                 except msgspec.ValidationError as exc:
-                    raise ConfigInvalid(f"{PREFIX}{field.name.upper()} is {text!r}: {exc}") from exc
+                    raise ConfigInvalid(f"{PREFIX}{field.name.upper()} is {text!r}: {plain(exc)}") from exc
         try:
             return msgspec.convert({**values, **given}, cls)
         except msgspec.ValidationError as exc:
-            raise ConfigInvalid(str(exc)) from exc
+            raise ConfigInvalid(told(exc, noun="setting")) from exc

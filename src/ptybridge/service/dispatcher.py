@@ -18,6 +18,7 @@ from ptybridge.api.endpoint import Channel, EventSink
 from ptybridge.api.operation import Effect, Kind, NoParams
 from ptybridge.api.registry import AnyOperation, Registry
 from ptybridge.errors import Denied, InternalError, InvalidParams, InvalidRequest, PtybridgeError
+from ptybridge.mistakes import is_of_names, told
 from ptybridge.model import Caller
 from ptybridge.service import authority
 
@@ -175,7 +176,9 @@ class Dispatcher:
         try:
             decoded: msgspec.Struct = bound.decoder.decode(_EMPTY if params is None else params)
         except msgspec.ValidationError as exc:
-            raise InvalidParams(f"{operation.name}: {exc}", hint=_expected(operation)) from exc
+            message = told(exc, operation.params.__struct_fields__)
+            hint = _expected(operation) if is_of_names(exc) else None
+            raise InvalidParams(f"{operation.name}: {message}", hint=hint) from exc
         except (msgspec.DecodeError, RecursionError) as exc:
             raise InvalidParams(f"{operation.name}: the parameters are not valid JSON ({exc})") from exc
         if caller.session_ids is not None:

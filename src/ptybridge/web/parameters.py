@@ -13,6 +13,7 @@ import msgspec
 
 from ptybridge.api.operation import Params
 from ptybridge.errors import InvalidParams, InvalidRequest, RequestTooLarge
+from ptybridge.mistakes import plain
 from ptybridge.web.context import Receive, Scope
 
 # A query longer than this is no query.
@@ -42,8 +43,8 @@ def _convert(name: str, texts: list[str], kind: Any) -> object:
         try:
             return msgspec.convert(candidate, kind, strict=False)
         except msgspec.ValidationError as exc:
-            problem = problem or str(exc)
-    raise InvalidParams(f"{name}: {problem}")
+            problem = problem or plain(exc)
+    raise InvalidParams(f"{name} {problem}" if problem.startswith("must ") else f"{name}: {problem}")
 
 
 def query_of(scope: Scope) -> dict[str, list[str]]:

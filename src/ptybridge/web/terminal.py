@@ -16,6 +16,7 @@ import trio
 
 from ptybridge.api.attach import ATTACH
 from ptybridge.errors import InvalidParams, PtybridgeError, Unauthenticated
+from ptybridge.mistakes import told
 from ptybridge.model import Caller, Cols, Offset, Rows
 from ptybridge.web import websocket
 from ptybridge.web.answers import error_body
@@ -176,7 +177,8 @@ def _query(scope: Scope) -> Query:
     try:
         return msgspec.convert(dict(pairs), Query, strict=False)
     except msgspec.ValidationError as exc:
-        raise InvalidParams(str(exc), hint=f"the query takes {', '.join(Query.__struct_fields__)}") from exc
+        known = Query.__struct_fields__
+        raise InvalidParams(told(exc, known), hint=f"the query takes {', '.join(known)}") from exc
 
 
 def _params(session_id: str, query: Query, caller: Caller, writer: bool) -> msgspec.Raw:
