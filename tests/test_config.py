@@ -96,7 +96,7 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
         ("[policy]\n\nrule = [1]\n", 3, "write [[policy.rule]]"),
         (f"{RULE}[[policy.rule]]\n\nverdict = 'ask'\nprofil = 'mcp'\n", 6, "did you mean profile?"),
         (f"{RULE}[[policy.rule]]\n\nverdict = 'maybe'\n", 5, "policy.rule.verdict: there is no such choice: 'maybe'"),
-        (f"{RULE}\n[[policy.rule]]\ndangerous = true\n", 4, "required field `verdict`"),
+        (f"{RULE}\n[[policy.rule]]\ndangerous = true\n", 4, "the setting 'verdict' is missing"),
         (
             f"{RULE}[[ policy . rule ]]\nverdict = 'ask'\n'dangerous' = 1\n",
             5,

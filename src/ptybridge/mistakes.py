@@ -32,20 +32,22 @@ def told(exc: msgspec.ValidationError, known: Iterable[str] = (), noun: str = "p
     `noun` is what a field is to the reader, and `known` are the fields that there are.
     """
     text, place = divided(exc)
-    if found := re.fullmatch(_UNKNOWN, text):
-        where = f" in {place}" if place else ""
-        return f"there is no {noun} {found[1]!r}{where}{'' if place else near(found[1], known)}"
-    if found := re.fullmatch(_MISSING, text):
-        return f"the {noun} {found[1]!r} is missing{f' in {place}' if place else ''}"
-    message = plain(exc)
+    message = plain(exc, noun)
     if not place:
-        return message
+        unknown = re.fullmatch(_UNKNOWN, text)
+        return message + near(unknown[1], known) if unknown else message
+    if is_of_names(exc):
+        return f"{message} in {place}"
     return f"{place} {message}" if message.startswith("must ") else f"{place}: {message}"
 
 
-def plain(exc: msgspec.ValidationError) -> str:
+def plain(exc: msgspec.ValidationError, noun: str = "setting") -> str:
     """Say what is wrong with the value, without its place: "must be at least 1"."""
     text, _ = divided(exc)
+    if found := re.fullmatch(_UNKNOWN, text):
+        return f"there is no {noun} {found[1]!r}"
+    if found := re.fullmatch(_MISSING, text):
+        return f"the {noun} {found[1]!r} is missing"
     if found := re.fullmatch(_LENGTH, text):
         one, many = _UNITS.get(found[1], ("item", "items"))
         return f"must have {_BOUNDS[found[2]]} {found[3]} {one if found[3] == '1' else many}"
