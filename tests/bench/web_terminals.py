@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from tests.bench.lab import HERE, PATIENCE_SECONDS, Daemon, Lab
-from tests.bench.results import OURS, Row, Target, compare
-from tests.bench.terminals import figures_of, viewer
+from tests.bench.results import OURS, Row, Target, bounded, compare
+from tests.bench.terminals import figures_of, peak_memory, settle, viewer
 from tests.bench.terminals import stalled_viewer as beside_stalled
 
 Way = tuple[str, ...]
@@ -90,12 +90,12 @@ def echo_idle(lab: Lab) -> list[Row]:
 
 
 def many_viewers(lab: Lab) -> list[Row]:
-    """P5: fifty viewers of one flood; what all of them get together."""
+    """P5: fifty viewers of one flood; what all of them get together, and the daemon's memory by that with one."""
     size, viewers = lab.size(8_000_000, 500_000), lab.size(50, 5)
     flooding = (lab.child, "flood", str(size))
     python = lab.terminado()
 
-    def together(way: Way) -> float:
+    def together(way: Way, viewers: int = viewers) -> float:
         # The first waits until the child has set its terminal; the others count what follows.
         with ExitStack() as stack:
             watching = [stack.enter_context(viewer(lab, "watch", size, way)) for _ in range(viewers - 1)]
@@ -113,9 +113,17 @@ def many_viewers(lab: Lab) -> list[Row]:
         with terminado(python, *flooding) as way:
             return together(way)
 
+    def most_memory(viewers: int) -> int:
+        with daemon.session(*flooding, overflow="pause") as session_id, peak_memory(daemon.pid) as memory:
+            together(front.way(session_id), viewers)
+        return memory[1]
+
     with lab.daemon() as daemon:
         front = Front(daemon)
-        return compare(
+        settle(daemon.pid)
+        most_memory(1)  # warm: what a first flood allocates once
+        one, all_of_them = most_memory(1), most_memory(viewers)
+        rows = compare(
             "P5",
             f"{viewers} viewers of a flood, together",
             "MB/s",
@@ -123,6 +131,7 @@ def many_viewers(lab: Lab) -> list[Row]:
             [Target("terminado", 5.0, "at least")],
             lab.rounds,
         )
+    return [*rows, bounded("P5", f"memory with {viewers} viewers, by that with one", "×", all_of_them / one, 2)]
 
 
 def stalled_viewer(lab: Lab) -> list[Row]:
