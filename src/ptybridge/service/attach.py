@@ -224,7 +224,6 @@ class _Attached:
         session = self.session
         await self.window.mostly_shown()
         await session.follower.catch_up()
-        self.sizes_seen = session.sizes.count
         screen = session.follower.screen
         self.attachment.rendered = self._mismatched()
         marked: list[tuple[int, int]] = []
@@ -233,18 +232,21 @@ class _Attached:
         else:
             offset, picture = screen.capture(scrollback_lines)
         self.reader.offset = offset
+        # The picture's own size: the session may get another one while this is sent.
+        self.sizes_seen = session.sizes.seen_at(offset)
+        size = session.size_after(self.sizes_seen)
         self.attachment.replies_from = offset
         self.window.restart(offset)
         if gap_from is not None:
             await self.channel.send(frames.encode(frames.Gap(start=gap_from, end=offset)))
-        await self._tell_size()
+        await self._tell_size(size)
         if self.attachment.rendered:
             self.painter.forget()
             return
         # Before it is sent, as in _paint.
         self.window.painted(offset)
         await self.channel.send(
-            frames.encode(frames.Snapshot(offset=offset, rows=session.size.rows, cols=session.size.cols, data=picture))
+            frames.encode(frames.Snapshot(offset=offset, rows=size.rows, cols=size.cols, data=picture))
         )
         if self.params.marks:
             await self.channel.send(frames.encode(frames.Marks(command_marks(session, marked))))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Route, WebSocketRoute
 from tests.survival.harness import Node
 from tests.web.browser.conftest import NeedTool, Site, Tab
 
@@ -225,3 +225,35 @@ def test_a_title_is_not_replaced_by_what_the_daemon_knew_before(tab: Tab, node: 
     tab.wait(lambda: tab.page.title() == "newer · job", "the title")
     held[0]()
     tab.wait(lambda: tab.page.title() == "newer · renamed", "the name")
+
+
+def test_a_picture_for_the_size_before_is_not_drawn_on_a_smaller_terminal(tab: Tab, node: Node) -> None:
+    """Else its cursor would be on the line before, and what comes next would overwrite that."""
+    session = node.create(["sh", "-c", "read a; seq 100; read a; echo over; cat"], name="job")
+    tab.attach(session)
+    tab.wait(lambda: node.call("session.get", session_id=session)["rows"] == tab.size()[0], "the size of the window")
+    tab.type("\n")
+    tab.wait_screen("^100$")
+    held: list[Callable[[], None]] = []
+    holding = True
+
+    def hold_what_comes(page: WebSocketRoute) -> None:
+        def come(message: str | bytes) -> None:
+            if holding:
+                held.append(lambda: page.send(message))
+            else:
+                page.send(message)
+
+        page.connect_to_server().on_message(come)
+
+    tab.page.route_web_socket("**/attach?*", hold_what_comes)
+    tab.page.reload()
+    # What was attached, the size, the picture.
+    tab.wait(lambda: len(held) >= 3, "the picture")
+    tab.page.set_viewport_size({"width": 1280, "height": 500})
+    tab.wait(lambda: node.call("session.get", session_id=session)["rows"] < 30, "the session to become smaller")
+    holding = False
+    for show in held:
+        show()
+    node.call("session.write", session_id=session, data="\n")
+    tab.wait_screen("^99\n100\n\nover$")

@@ -27,7 +27,7 @@ import { addMenu, showHelp } from "./menu";
 import { People } from "./people";
 import { addQuestions } from "./questions";
 import { addSearch } from "./search";
-import { Sizing } from "./size";
+import { type Size, Sizing } from "./size";
 import { type View, changeFontSize, makeView, toggleScreenReader } from "./view";
 
 const BANNER_MS = 8000;
@@ -48,6 +48,7 @@ class Page {
   #early: Uint8Array[] = [];
   #marks: Marks;
   #away = false;
+  #told: Size | null = null;
 
   constructor(
     session: Session,
@@ -178,12 +179,14 @@ class Page {
   }
 
   #resized(): void {
-    if (this.sizing.apply()) this.#tellSize();
+    this.sizing.apply();
+    const { rows, cols } = this.sizing.wanted();
+    if (rows !== this.#told?.rows || cols !== this.#told.cols) this.#tellSize();
   }
 
   #tellSize(): void {
-    const { rows, cols } = this.sizing.wanted();
-    this.link.send(resize(rows, cols));
+    const size = this.sizing.wanted();
+    if (this.link.send(resize(size.rows, size.cols))) this.#told = size;
   }
 
   #connected(resumed: boolean): void {
@@ -244,15 +247,14 @@ class Page {
   }
 
   #sessionResized(rows: number, cols: number, rendered: boolean): void {
-    this.sizing.session = { rows, cols };
-    if (rendered && this.sizing.whole) {
-      // As large as the session, scaled to the window: then the output itself comes, not a part of a picture.
-      return this.feed.then(() => {
-        this.sizing.apply();
-        this.#tellSize();
-      });
-    }
-    this.feed.then(() => this.sizing.apply());
+    const size = { rows, cols };
+    this.feed.then(() => {
+      this.sizing.session = size;
+      this.sizing.output = rendered ? null : size;
+      this.sizing.apply();
+    });
+    // As large as the session, scaled to the window: then the output itself comes, not a part of a picture.
+    if (rendered && this.sizing.whole) return this.feed.then(() => this.#tellSize());
     const cropped = byId("cropped");
     cropped.hidden = !rendered;
     setText(cropped, `${cols}×${rows}, shown in part`);
@@ -262,6 +264,7 @@ class Page {
     this.#exit = exit;
     if (exit.output_closed) this.link.expectEnd();
     this.feed.then(() => {
+      this.sizing.output = null; // nothing comes any more, and what is there fits itself to the window
       this.view.terminal.options.cursorBlink = false;
       showEnd(this.#session, exit, this.may.may("session.create"));
       this.notice();

@@ -18,8 +18,13 @@ const SMALLEST: Size = { rows: 2, cols: 10 };
 const SMALLEST_FONT_SIZE = 3;
 
 export class Sizing {
-  /** The session's size. */
+  /** The session's size at the place of the output that has been shown. */
   session: Size;
+  /**
+   * The size that output comes for: the session's, until the daemon tells another at its place. On a terminal of any
+   * other size a line could be written over the one before it. Null: it comes as pictures of the size we asked for.
+   */
+  output: Size | null = null;
   /** Whether the whole session is shown, instead of filling the window. */
   whole: boolean;
 
@@ -41,15 +46,13 @@ export class Sizing {
     return { rows: Math.max(SMALLEST.rows, fitting.rows), cols: Math.max(SMALLEST.cols, fitting.cols) };
   }
 
-  /** Bring the terminal to the wanted size; true when that is another than before. */
-  apply(): boolean {
+  /** Bring the terminal to the size of what comes, with letters as large as they should be. */
+  apply(): void {
     const { terminal } = this.view;
     if (this.whole) this.#scale();
     else if (terminal.options.fontSize !== chosenFontSize()) terminal.options.fontSize = chosenFontSize();
-    const { rows, cols } = this.wanted();
-    if (rows === terminal.rows && cols === terminal.cols) return false;
-    terminal.resize(cols, rows);
-    return true;
+    const { rows, cols } = this.output ?? this.wanted();
+    if (rows !== terminal.rows || cols !== terminal.cols) terminal.resize(cols, rows);
   }
 
   /** Find the letters with which the whole session just fits, but none larger than was chosen. */
