@@ -78,22 +78,20 @@ def test_the_session_takes_the_windows_size(site: Site, node: Node, width: int, 
 
 
 def test_letters_grow_and_stay_so(tab: Tab, shell: str) -> None:
-    def columns() -> int:
-        return tab.size()[1]
+    def letters() -> int:
+        return int(tab.page.evaluate("document.getElementById('terminal').terminal.options.fontSize"))
 
     tab.attach(shell)
     tab.wait_screen(r"^\$ ")
-    first = columns()
-    for _ in range(2):
-        before = columns()
-        tab.page.keyboard.press("Control+=")
-        # The session has to be told, and tells the terminal.
-        tab.wait(lambda: columns() < before, "fewer columns")  # noqa: B023
-    larger = columns()
+    (_, columns), size = tab.size(), letters()
+    tab.page.keyboard.press("Control+=")
+    tab.page.keyboard.press("Control+=")
+    # The session has to be told, and tells the terminal; one step may be too small for a column.
+    tab.wait(lambda: letters() == size + 2 and tab.size()[1] < columns, "larger letters and fewer columns")
     tab.attach(shell)
-    tab.wait(lambda: columns() == larger, "as few after a reload")
+    tab.wait(lambda: letters() == size + 2 and tab.size()[1] < columns, "the same after a reload")
     tab.page.keyboard.press("Control+0")
-    tab.wait(lambda: columns() == first, "as many as at first")
+    tab.wait(lambda: letters() == size and tab.size()[1] == columns, "what it was at first")
 
 
 def paste(tab: Tab, text: str) -> None:
