@@ -23,6 +23,8 @@ before = st.sampled_from(
         b"\x1b[3",
     ]
 )
+# How lines end decides what may be left out: the tail begins where the cursor is in column 0.
+ends = st.sampled_from(["\r\n", "\r\n", "\n", "\r", "\t", "\r\r\n", "\u00a0\r\n"])
 
 
 def picture(screen: Screen) -> object:
@@ -42,6 +44,42 @@ def test_a_skimmed_flood_leaves_the_same_screen(before: bytes, texts: list[str],
     assert skimmed.offset == whole.offset == len(before + flood)
 
 
+@settings(max_examples=60)
+@given(
+    before=before,
+    texts=st.lists(st.tuples(lines, ends), min_size=5, max_size=40),
+    repeats=st.integers(20, 60),
+    rest=st.lists(st.tuples(lines, st.sampled_from(["\n", "\r", "\r\n"])), max_size=30),
+)
+def test_however_lines_end_it_is_the_same(
+    before: bytes, texts: list[tuple[str, str]], repeats: int, rest: list[tuple[str, str]]
+) -> None:
+    flood = "".join(text + end for text, end in texts).encode() * repeats
+    flood += "".join(text + end for text, end in rest).encode()
+    whole, skimmed = (Screen(SIZE, scrollback_lines=SCROLLBACK) for _ in range(2))
+    whole.feed(before + flood)
+    skimmed.feed(before)
+    skimmed.skim(flood)
+    assert picture(skimmed) == picture(whole)
+
+
+def test_bare_newlines_count_but_the_tail_begins_behind_a_whole_line_end() -> None:
+    flood = b"a\r\n" * 10_000 + b"b\n" * 90 + b"c"
+    piece = skipping.cut(flood, 100)
+    assert piece is not None
+    assert flood[piece[1] :].count(b"\n") >= 100
+    assert flood[piece[1] :].startswith(b"\r\n")
+    assert skipping.cut(b"a\r\n" * 5_000 + b"b\n" * 90_000, 100) is not None
+    assert skipping.cut(b"b\n" * 90_000, 100) is None
+
+
+def test_lines_much_longer_at_the_end_are_found_all_the_same() -> None:
+    flood = b"y\r\n" * 50_000 + (b"x" * 5_000 + b"\r\n") * 150
+    piece = skipping.cut(flood, 100)
+    assert piece is not None
+    assert 100 <= flood[piece[1] :].count(b"\r\n") < 150
+
+
 def test_most_of_a_plain_flood_is_left_out() -> None:
     flood = b"y\r\n" * 100_000
     piece = skipping.cut(flood, 100)
@@ -52,6 +90,6 @@ def test_most_of_a_plain_flood_is_left_out() -> None:
 
 def test_nothing_is_left_out_where_something_could_last() -> None:
     flood = b"y\r\n" * 10_000
-    for byte in (b"\x1b[31m", b"\x07", b"\x0e", "\x9b31m".encode(), b"\x05"):
+    for byte in (b"\x1b[31m", b"\x07", b"\x0e", "\x9b31m".encode(), b"\x05", b"\0"):
         middle = len(flood) // 2
         assert skipping.cut(flood[:middle] + byte + flood[middle:], 100) is None

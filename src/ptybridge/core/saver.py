@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from ptybridge.core.eventlog import now_ms
 from ptybridge.core.leases import Lease
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Scrollback makes a snapshot large; so in a flood it is left out, and added when the flood is over.
 QUIET_BYTES = 16 * 1024
+# Who needs a snapshot so soon after the last one is in a flood, even if everything is parsed at that moment.
+FLOOD_SECONDS = 1.0
 # The keeper takes notes of up to 1 MiB; base64 makes 4 bytes of 3.
 MAX_SNAPSHOT_BYTES = 700 * 1024
 MAX_INPUT_BYTES = 700 * 1024
@@ -39,6 +42,7 @@ class Saver:
         self._session = session
         self._notebook = notebook
         self._screen = screen
+        self._saved_at = float("-inf")
         self._whole = screen is None
         self._counted = 0
         self._pieces: list[SavedInput] = []
@@ -71,7 +75,8 @@ class Saver:
             return
         session = self._session
         if session.follower.screen.offset - self.saved_offset >= self._capacity // 4:
-            flood = session.log.end - session.follower.screen.offset > QUIET_BYTES
+            behind = session.log.end - session.follower.screen.offset
+            flood = behind > QUIET_BYTES or trio.current_time() - self._saved_at < FLOOD_SECONDS
             self._save_screen(0 if flood or not self._whole else None)
 
     def quiet(self) -> None:
@@ -95,6 +100,7 @@ class Saver:
         self._whole = scrollback_lines is None
         self._write(SCREEN, saved.note())
         self._screen = saved
+        self._saved_at = trio.current_time()
         self._session.log.floor_moved()
         self.record()
 

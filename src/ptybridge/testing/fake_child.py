@@ -12,6 +12,7 @@ import trio
 
 from ptybridge.core.child import LineMode
 from ptybridge.core.lineedit import LineKeys
+from ptybridge.core.memory import Notebook
 from ptybridge.core.signals import signal_name
 from ptybridge.core.transcript import Transcript
 from ptybridge.errors import InputClosed
@@ -23,7 +24,7 @@ _NOT_FATAL: Final = frozenset({signals.SIGCHLD, signals.SIGCONT, signals.SIGURG,
 class FakeChild:
     """Implements `core.child.Child`. The script calls `print`, `close_output`, `exit`, `make_room`."""
 
-    notebook = None
+    notebook: Notebook | None = None
 
     def __init__(self, *, backend: Backend = "pty", pid: int = 1_000_001, copies_input: bool = False) -> None:
         """Make a running child. With `copies_input` it prints what it reads, and exits at the end of input."""
