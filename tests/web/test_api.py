@@ -43,6 +43,13 @@ class TestRoutes:
             assert (answer.status, answer.headers["allow"]) == (405, allowed)
             assert answer.json()["error"]["code"] == "method_not_allowed"
 
+    async def test_a_websockets_path_tells_who_comes_without_an_upgrade(self, http: Http) -> None:
+        answer = await http.get("/v1/sessions/nowhere0/attach?rows=24&cols=80")
+        assert (answer.status, answer.headers["upgrade"], answer.headers["connection"]) == (426, "websocket", "upgrade")
+        assert answer.json()["error"]["code"] == "upgrade_required"
+        # The connection is of use for more.
+        assert (await http.get("/v1/sessions")).status == 200
+
     def test_every_operation_has_one_of_its_own(self) -> None:
         routes = [one.http for one in contract() if one.http is not None]
         assert {one.name for one in contract() if one.http is None} == NOT_OVER_HTTP
@@ -135,7 +142,7 @@ class TestAnswers:
             ("POST", "/v1/call/no.such", 404),
             ("POST", "/v1/call/__class__", 404),
             ("POST", "/v1/call/session.attach", 400),
-            ("GET", "/v1/sessions/x/attach", 400),
+            ("GET", "/v1/sessions/x/attach", 426),
             ("GET", "/v1//sessions", 404),
             ("GET", "/v1/sessions/", 404),
         ],

@@ -110,7 +110,10 @@ def _failures(operation: AnyOperation) -> dict[str, Any]:
 def _answers(operation: AnyOperation) -> dict[str, Any]:
     text = " ".join((operation.result.__doc__ or "").split())
     if operation.name == "session.attach":
-        return {"101": {"description": "A WebSocket of the subprotocol `ptybridge.v1`. Without an upgrade: 400."}}
+        return {
+            "101": {"description": "A WebSocket of the subprotocol `ptybridge.v1`."},
+            "426": failure("`upgrade_required`: this path is a WebSocket (over HTTP/2 it is `invalid_request`)."),
+        }
     if operation.kind == "stream":
         return {"200": {"description": text, "content": openapi_streams.content(operation)}}
     if operation.name == "file.download":

@@ -51,3 +51,9 @@ async def refuse_method(send: Send, allowed: Iterable[str]) -> None:
     methods = ", ".join(sorted(allowed))
     body = error_json("method_not_allowed", f"this path takes {methods}")
     await answer(send, 405, body, headers=[(b"allow", methods.encode())])
+
+
+async def require_upgrade(send: Send) -> None:
+    """Say that a path is a WebSocket's: RFC 9110 section 15.5.22, with the headers of 7.8."""
+    body = error_json("upgrade_required", "this path is a WebSocket", hint="docs/websocket.md tells how it is used")
+    await answer(send, 426, body, headers=[(b"upgrade", b"websocket"), (b"connection", b"upgrade")])

@@ -18,7 +18,7 @@ from ptybridge.api.registry import AnyOperation
 from ptybridge.errors import InvalidParams, InvalidRequest, PtybridgeError
 from ptybridge.model import Caller
 from ptybridge.web import parameters, sse
-from ptybridge.web.answers import answer, answer_error, refuse_method
+from ptybridge.web.answers import answer, answer_error, refuse_method, require_upgrade
 from ptybridge.web.coding import packed
 from ptybridge.web.context import Asgi, Receive, Scope, Send, Web, caller_of
 from ptybridge.web.parameters import Disconnected
@@ -72,6 +72,10 @@ class Api:
             await self._channels[operation.name](caller, operation, params, scope, receive, send)
             return
         if operation.kind == "channel":
+            # HTTP/2 has no header to say so with (RFC 9113 section 8.2.2), and a call by name is no WebSocket.
+            if scope["method"] in {"GET", "HEAD"} and scope["http_version"].startswith("1"):
+                await require_upgrade(send)
+                return
             raise InvalidRequest(f"{operation.name} is a channel of frames", hint="it needs a WebSocket")
         if query and operation.effect is not Effect.READS:
             raise InvalidRequest(f"{operation.name} changes something: its parameters go into the body, as JSON")
