@@ -178,8 +178,11 @@ class Emulator(Protocol):
         """Return the bytes of a sequence or character begun but not ended; None when they were too many to keep."""
         ...
 
-    def fork(self) -> Self | None:
-        """Return an independent copy that reports nothing and stands outside any sequence; None if that cannot be."""
+    def fork(self, *, whole: bool = True) -> Self | None:
+        """Return an independent copy that reports nothing and stands outside any sequence; None if that cannot be.
+
+        Scrollback and the screen that does not show may be missing unless it is to be `whole`: they take long.
+        """
         ...
 
     def ask(self, query: bytes) -> bytes:

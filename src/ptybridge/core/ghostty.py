@@ -305,7 +305,7 @@ class GhosttyEmulator:
 
     # -- copies ---------------------------------------------------------------------------------------------
 
-    def fork(self) -> Self | None:
+    def fork(self, *, whole: bool = True) -> Self | None:
         ffi, lib = self._native.ffi, self._native.lib
         data, length = ffi.new("uint8_t**"), ffi.new("size_t*")
         # Fails when an unfinished sequence has grown past what is kept of it.
@@ -315,7 +315,8 @@ class GhosttyEmulator:
         try:
             if lib.ghostty_snapshot_decoder_new_buf(ffi.NULL, decoder, data[0], length[0]) != 0:
                 return None
-            status = lib.ghostty_snapshot_decoder_decode(decoder[0], terminal)
+            decode = lib.ghostty_snapshot_decoder_decode if whole else lib.ghostty_snapshot_decoder_ready
+            status = decode(decoder[0], terminal)
             lib.ghostty_snapshot_decoder_free(decoder[0])
         finally:
             lib.ghostty_free(ffi.NULL, data[0], length[0])

@@ -62,7 +62,7 @@ def compose(emulator: Emulator, state: State) -> bytes:
 
 def gather(emulator: Emulator, limit: int | None) -> State:
     """Ask for everything but the active screen's cells and cursor; at most `limit` lines of scrollback (None: all)."""
-    fork = emulator.fork()
+    fork = emulator.fork(whole=emulator.alternate)
     try:
         return _gather(emulator, fork, limit)
     finally:
