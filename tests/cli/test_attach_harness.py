@@ -68,9 +68,9 @@ class Served:
     def typed(self) -> bytes:
         return b"".join(frame.data for frame in self.of(frames.Input))
 
-    def show(self, text: bytes = b"hello", offset: int = 100) -> None:
+    def show(self, text: bytes = b"hello", offset: int = 100, *, rows: int = 24, cols: int = 80) -> None:
         """Send the first picture."""
-        self.send(frames.Resized(24, 80), frames.Snapshot(offset, 24, 80, text))
+        self.send(frames.Resized(rows, cols), frames.Snapshot(offset, rows, cols, text))
 
     def drop(self) -> None:
         """Break the connection as a killed daemon does."""
@@ -107,6 +107,10 @@ class Daemon:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.reading = threading.Event()
         self.reading.set()
+        # The parameters of all attachments asked for, also of those that wait for `answering`.
+        self.wanted: list[dict[str, Any]] = []
+        self.answering = threading.Event()
+        self.answering.set()
         self._open: list[socket.socket] = []
         self.listen()
 
@@ -132,6 +136,7 @@ class Daemon:
 
     def close(self) -> None:
         self.reading.set()
+        self.answering.set()
         if self.path.exists():
             self.die()
         for sock in self._open:
@@ -174,6 +179,8 @@ class Daemon:
             self._serve(sock)
             return
         params = request["params"]
+        self.wanted.append(params)
+        self.answering.wait()
         opened = {
             "attachment_id": "a1", "session_id": "s1", "name": "work", "mode": params.get("mode", "writer"),
             "rows": 24, "cols": 80, "window_size_policy": "latest", "offset": params.get("offset") or 0,

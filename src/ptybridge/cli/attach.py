@@ -149,7 +149,7 @@ class _Attaching:
         )
         connection = self._connect()
         try:
-            return Link(*connection.open(ATTACH, params))
+            return Link(*connection.open(ATTACH, params), told_size=size)
         except BaseException:
             connection.close()
             raise
@@ -193,14 +193,14 @@ class _Attaching:
             return End.SIGNAL
         except (PtybridgeError, Elapsed):
             return End.LOST
-        self._switch(link)
+        self._switch(link, anew=True)
         return None
 
-    def _switch(self, link: Link) -> None:
+    def _switch(self, link: Link, *, anew: bool) -> None:
         old, self._link = self._link, link
         link.take_over(old)
         old.close()
-        self._display.attached()
+        self._display.attached(anew=anew)
         self._pump.opened(link.opened.mode)
 
     def _use_pen(self, change: Callable[[], str]) -> End | None:
@@ -267,7 +267,7 @@ class _Attaching:
         return End.GONE
 
     def _resume(self, link: Link, told: bool) -> End | None:
-        self._switch(link)
+        self._switch(link, anew=False)
         return self._heal() if told else None
 
     def _detach_keys(self) -> str:

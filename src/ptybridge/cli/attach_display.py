@@ -7,7 +7,7 @@ transcript.
 
 import sys
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from ptybridge.cli.terminal import (
     BOTTOM_LINE,
@@ -17,6 +17,7 @@ from ptybridge.cli.terminal import (
     RESTORE_CURSOR,
     SAVE_CURSOR,
     RawTerminal,
+    window_size,
 )
 from ptybridge.model import WindowSize
 
@@ -28,15 +29,28 @@ ACK_SECONDS: Final = 0.05
 BELL: Final = b"\x07"
 
 
+class _Piece(NamedTuple):
+    """Bytes for the terminal; `offset` lies behind them, `size` is that of the window they must be drawn in."""
+
+    data: memoryview
+    offset: int | None
+    size: WindowSize | None
+
+
 class Display:
-    """The user's terminal as the target of output. `received` is the offset behind the last byte that came in."""
+    """The user's terminal as the target of output.
+
+    `received` is the offset behind the last byte that came in. `misdrawn` says that the last snapshot was made for a
+    window of another size than it was drawn in: the cursor may stand in another line than the daemon believes.
+    """
 
     def __init__(self, terminal: RawTerminal) -> None:
         self._terminal = terminal
-        self._pending: deque[tuple[memoryview, int | None]] = deque()
+        self._pending: deque[_Piece] = deque()
         self.pending_bytes = 0
         self.received: int | None = None
         self.rendered = False
+        self.misdrawn = False
         self._written: int | None = None
         self._acked: int | None = None
         self._ack_at = 0.0
@@ -58,12 +72,16 @@ class Display:
         self.received = offset + len(data)
         self._add(data, self.received)
 
-    def snapshot(self, offset: int, size: WindowSize, data: bytes) -> None:
-        """Replace the picture. Erases line by line: many terminals scroll a cleared screen into their history."""
+    def snapshot(self, offset: int, size: WindowSize, data: bytes, made_for: WindowSize) -> None:
+        """Replace the picture in a window of `size` by one that was `made_for` a window of, normally, the same size.
+
+        Erases line by line: many terminals scroll a cleared screen into their history.
+        """
         erased = b"".join(b"\x1b[%d;1H\x1b[2K" % row for row in range(1, size.rows + 1))
-        self._add(RESET_PICTURE + erased + b"\x1b[H")
+        self.misdrawn = False
+        self._add(RESET_PICTURE + erased + b"\x1b[H", size=made_for)
         self.received = offset
-        self._add(data, offset)
+        self._add(data, offset, made_for)
 
     def painted(self, offset: int, data: bytes) -> None:
         """Show a picture the daemon cropped for us."""
@@ -75,6 +93,8 @@ class Display:
         if rendered and not self.rendered:
             self._add(RESET_DRAWING)
         self.rendered = rendered
+        if rendered:
+            self.misdrawn = False  # such pictures fit our window, and a snapshot ends them
 
     # -- our own ------------------------------------------------------------------------------------------
 
@@ -112,19 +132,26 @@ class Display:
     def flush(self) -> bool:
         """Write what the terminal takes now; False when it is gone."""
         while self._pending:
-            data, offset = self._pending[0]
+            data, offset, size = self._pending[0]
+            self._look(size)
             try:
                 count = self._terminal.write(data[:WRITE_BYTES])
             except OSError:
                 return False
             self.pending_bytes -= count
+            self._look(size)
             if count < len(data):
-                self._pending[0] = (data[count:], offset)
+                self._pending[0] = _Piece(data[count:], offset, size)
                 return True
             self._pending.popleft()
             if offset is not None:
                 self._written = offset
         return True
+
+    def _look(self, made_for: WindowSize | None) -> None:
+        """Note a window that is not what the piece that goes out was made for."""
+        if made_for is not None and made_for != window_size(self._terminal.out_fd):
+            self.misdrawn = True
 
     def forget(self) -> None:
         """Drop what has not been written: the terminal is given away, and a new picture will come."""
@@ -132,9 +159,11 @@ class Display:
         self.pending_bytes = 0
         self.rendered = False
 
-    def attached(self) -> None:
-        """Begin to acknowledge to a new connection, which has heard nothing yet."""
+    def attached(self, *, anew: bool) -> None:
+        """Begin to acknowledge to a new connection, which has heard nothing yet. `anew`: a picture will come."""
         self._acked = None
+        if anew:
+            self.misdrawn = False
 
     def ack_seconds(self, now: float) -> float | None:
         """Return in how many seconds an acknowledgement is due; None while there is nothing to acknowledge."""
@@ -152,8 +181,8 @@ class Display:
         self._acked, self._ack_at = self._written, 0.0
         return self._written
 
-    def _add(self, data: bytes, offset: int | None = None) -> None:
-        self._pending.append((memoryview(data), offset))
+    def _add(self, data: bytes, offset: int | None = None, size: WindowSize | None = None) -> None:
+        self._pending.append(_Piece(memoryview(data), offset, size))
         self.pending_bytes += len(data)
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Final
 
 from ptybridge.api.attach import AttachedResult
+from ptybridge.model import WindowSize
 from ptybridge.wire import attach as frames
 
 READ_BYTES: Final = 256 * 1024
@@ -16,10 +17,13 @@ UNSENT_LIMIT_BYTES: Final = 256 * 1024
 
 
 class Link:
-    """The frames of one attachment. Owns the socket."""
+    """The frames of one attachment. Owns the socket. `told_size` is the window's size as the daemon knows it."""
 
-    def __init__(self, opened: AttachedResult, sock: socket.socket, received: bytes = b"") -> None:
+    def __init__(
+        self, opened: AttachedResult, sock: socket.socket, received: bytes = b"", *, told_size: WindowSize
+    ) -> None:
         self.opened = opened
+        self.told_size = told_size
         self._sock = sock
         self._sock.setblocking(False)
         self._buffer = frames.FrameBuffer()

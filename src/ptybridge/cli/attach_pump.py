@@ -31,7 +31,7 @@ class End(enum.Enum):
 
     DETACH = enum.auto()  # the user asked
     SUSPEND = enum.auto()
-    REDRAW = enum.auto()
+    REDRAW = enum.auto()  # the user wants a fresh picture, or this one was drawn in a window of another size
     TAKE = enum.auto()  # the user wants the lease, or to give it back
     NOTICED = enum.auto()  # a notice has been on the screen for long enough
     CONTINUED = enum.auto()  # we were stopped from outside, and the terminal may have been changed meanwhile
@@ -85,6 +85,8 @@ class Pump:
         self._resized_at = 0.0
         self._offline: list[bytes] = []
         self.size = window_size(terminal.out_fd)
+        # The session's, as the daemon told it last over this connection.
+        self._session_size: WindowSize | None = None
         self.exited: frames.Exited | None = None
         self.detached: frames.Detached | None = None
         self.error: frames.Error | None = None
@@ -182,13 +184,30 @@ class Pump:
             return None
         if self._display.ack_seconds(now) == 0.0:
             link.send(frames.Ack(self._display.acknowledge()))
-        return End.LOST if link.closed and not self._ending else None
+        if link.closed and not self._ending:
+            return End.LOST
+        return End.REDRAW if self._redraw_due else None
+
+    @property
+    def _redraw_due(self) -> bool:
+        """Whether the picture was drawn in a window of another size, and a fresh one would fit.
+
+        Not before the session has the window's size: the answer to a fresh attachment would be the same again. Where
+        it never gets that size there come painted pictures, which always fit.
+        """
+        return (
+            self._display.misdrawn
+            and not self._covered
+            and not self._ending
+            and self._session_size == window_size(self._terminal.out_fd)
+        )
 
     def _resize(self, link: Link | None, size: WindowSize) -> None:
-        if size != self.size:
-            self.size = size
-            if link is not None:
-                link.send(frames.Resize(size.rows, size.cols))
+        self.size = size
+        # Not compared with the size before: the window may have changed between two connections, too.
+        if link is not None and size != link.told_size:
+            link.told_size = size
+            link.send(frames.Resize(size.rows, size.cols))
 
     # -- keyboard → daemon ----------------------------------------------------------------------------------
 
@@ -245,10 +264,12 @@ class Pump:
                 case frames.Output():
                     display.output(frame.offset, frame.data)
                 case frames.Snapshot():
-                    display.snapshot(frame.offset, self.size, frame.data)
+                    self._session_size = WindowSize(rows=frame.rows, cols=frame.cols)
+                    display.snapshot(frame.offset, self.size, frame.data, self._session_size)
                 case frames.Rendered():
                     display.painted(frame.offset, frame.data)
                 case frames.Resized():
+                    self._session_size = WindowSize(rows=frame.rows, cols=frame.cols)
                     display.resized(bool(frame.flags & frames.RENDERED_FRAMES))
                 case frames.Exited():
                     self.exited = frame
@@ -271,6 +292,7 @@ class Pump:
     def opened(self, mode: Mode) -> None:
         """Begin with what the daemon said this attachment may do."""
         self._notice_until = None
+        self._session_size = None
         if not self._notices.read_only:
             self._keyboard.muted = mode == "viewer"
             if mode == "writer" and self._lease_held:
