@@ -44,22 +44,24 @@ def test_no_idle_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "words"),
     [
-        ("MAX_SESSIONS", "0"),
-        ("MAX_SESSIONS", "many"),
-        ("MAX_CHARS", "-3"),
-        ("IDLE_TIMEOUT_SEC", "soon"),
-        ("IDLE_TIMEOUT_SEC", "nan"),
-        ("REQUIRE_OWNER", "on"),
-        ("LOG", "loud"),
-        ("BACKEND", "screen"),
-        ("RING_MAX_BYTES", str(1 << 40)),
+        ("MAX_SESSIONS", "0", "must be at least 1"),
+        ("MAX_SESSIONS", "many", "must be a whole number"),
+        ("MAX_CHARS", "-3", "must be at least 1"),
+        ("IDLE_TIMEOUT_SEC", "soon", "must be a number of seconds"),
+        ("IDLE_TIMEOUT_SEC", "nan", "must be a number of seconds"),
+        ("IDLE_GRACE_SEC", "-1", "must be at least 0"),
+        ("REQUIRE_OWNER", "on", "must be 1, true or yes, or 0, false or no"),
+        ("LOG", "loud", "there is no such choice: 'loud'"),
+        ("BACKEND", "screen", "there is no such choice: 'screen'"),
+        ("RING_MAX_BYTES", str(1 << 40), f"must be at most {1 << 30}"),
     ],
 )
-def test_mistakes_are_named_and_never_replaced(name: str, text: str) -> None:
-    with pytest.raises(ConfigInvalid, match=f"PTY_MCP_{name}"):
+def test_mistakes_are_named_and_never_replaced(name: str, text: str, words: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
         read_settings({f"PTY_MCP_{name}": text})
+    assert caught.value.message == f"PTY_MCP_{name}={text!r}: {words}"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from ptybridge.config import pattern_problem
 from ptybridge.errors import ConfigInvalid
+from ptybridge.mistakes import plain
 from ptybridge.model import Caution
 
 PREFIXES: Final = ("PTYBRIDGE_MCP_", "PTY_MCP_")
@@ -103,8 +104,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             continue
         try:
             value = msgspec.convert(_reader(one.type)(environ[variable].strip()), one.type)
-        except (ValueError, msgspec.ValidationError) as exc:
-            mistakes.append(f"{variable}={environ[variable][:80]!r}: {_plain(exc)}")
+        except ValueError as exc:  # msgspec's, too
+            said = plain(exc) if isinstance(exc, msgspec.ValidationError) else str(exc)
+            mistakes.append(f"{variable}={environ[variable][:80]!r}: {said}")
         else:
             setattr(settings, one.name, value)
             mistakes += [f"{variable}: {said}" for said in _check(one.name, settings)]
@@ -144,26 +146,21 @@ def _boolean(text: str) -> bool:
         return True
     if text.lower() in NO:
         return False
-    raise ValueError("expected 1, true or yes, or 0, false or no")
+    raise ValueError("must be 1, true or yes, or 0, false or no")
 
 
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError("expected a whole number") from None
+        raise ValueError("must be a whole number") from None
 
 
 def _seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError("expected a number of seconds") from None
+        value = math.nan
     if not math.isfinite(value):
-        raise ValueError("expected a number of seconds")
+        raise ValueError("must be a number of seconds")
     return value
-
-
-def _plain(exc: Exception) -> str:
-    message = str(exc)
-    return message[:1].lower() + message[1:]
