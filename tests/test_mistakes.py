@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from ptybridge.mistakes import divided, is_of_names, near, plain, told
+from ptybridge.mistakes import divided, is_of_names, misread, near, plain, told
 
 
 class Until(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +71,16 @@ def test_at_the_top_there_is_no_place() -> None:
     assert told(exc) == plain(exc) == "must be an object, not a list"
     assert divided(exc)[1] == ""
     assert told(mistake({}), noun="argument") == "the argument 'session_id' is missing"
+
+
+def test_what_is_read_has_a_name() -> None:
+    assert misread(mistake(["s"])) == "it must be an object, not a list"
+    assert misread(mistake(["s"]), whole="the body") == "the body must be an object, not a list"
+    assert misread(mistake({"session_id": 1}), whole="the body") == "session_id must be text, not a whole number"
+    assert misread(mistake({})) == "the member 'session_id' is missing"
+    with pytest.raises(msgspec.DecodeError) as caught:
+        msgspec.json.decode(b"{} {}")
+    assert misread(caught.value) == str(caught.value)
 
 
 def test_only_what_is_near_is_offered() -> None:

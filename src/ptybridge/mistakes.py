@@ -41,6 +41,17 @@ def told(exc: msgspec.ValidationError, known: Iterable[str] = (), noun: str = "p
     return f"{place} {message}" if message.startswith("must ") else f"{place}: {message}"
 
 
+def misread(exc: Exception, noun: str = "member", whole: str = "it") -> str:
+    """Say why JSON was not understood: as `told`, or in the decoder's words where it is no JSON at all.
+
+    `whole` is what is read: "a message must be an object, not a list".
+    """
+    if not isinstance(exc, msgspec.ValidationError):
+        return str(exc)
+    words = told(exc, noun=noun)
+    return f"{whole} {words}" if words.startswith("must ") else words
+
+
 def plain(exc: msgspec.ValidationError, noun: str = "setting") -> str:
     """Say what is wrong with the value, without its place: "must be at least 1"."""
     text, _ = divided(exc)

@@ -304,6 +304,12 @@ async def test_an_id_in_flight_cannot_be_used_again(peer: Peer) -> None:
     await peer.lives()
 
 
+async def test_what_to_cancel_must_be_an_id(peer: Peer) -> None:
+    error = (await peer.ask("rpc.cancel", {"id": [1]}))["error"]
+    assert error["message"].startswith("rpc.cancel: id must be ")
+    assert (await peer.ask("rpc.cancel", {}))["error"]["message"] == "rpc.cancel: the parameter 'id' is missing"
+
+
 async def test_two_connections_know_nothing_of_each_others_ids(dial: Dial) -> None:
     one, two = await dial(), await dial()
     session_id = await cat(one)

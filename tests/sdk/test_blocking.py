@@ -64,7 +64,10 @@ def test_answers_to_other_requests_are_passed_over(daemon: FakeDaemon) -> None:
 
 def test_an_answer_that_does_not_fit_is_a_version_mismatch(daemon: FakeDaemon) -> None:
     daemon.result("session.list", {"sessions": [{"session_id": 1}]})
-    with connect(str(daemon.path)) as connection, pytest.raises(VersionMismatch):
+    with (
+        connect(str(daemon.path)) as connection,
+        pytest.raises(VersionMismatch, match=r"does not fit: sessions\[0\].session_id must be text"),
+    ):
         connection.call(LIST, List())
 
 

@@ -106,7 +106,10 @@ class TestParameters:
     @pytest.mark.parametrize("body", [b"[]", b"{", b'"x"', b"\xff", b"[" * 100_000, b"{} {}"])
     async def test_a_body_that_is_no_object_is_refused(self, http: Http, body: bytes) -> None:
         answer = await http.request("POST", "/v1/sessions", [("content-type", "application/json")], body)
-        assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_params")
+        error = answer.json()["error"]
+        assert (answer.status, error["code"]) == (400, "invalid_params")
+        assert error["message"].startswith("the body is no JSON object: ")
+        assert (body != b"[]") or error["message"].endswith(": it must be an object, not a list")
 
     async def test_a_body_of_another_type_is_refused(self, http: Http) -> None:
         answer = await http.request("POST", "/v1/sessions", [("content-type", "text/plain")], b"{}")

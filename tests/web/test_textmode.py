@@ -105,24 +105,26 @@ async def test_what_is_gone_is_told(front: Front, client: LocalClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "code"),
+    ("message", "code", "words"),
     [
-        ("no json", "invalid_request"),
-        ("[]", "invalid_request"),
-        ('{"stdni": "x"}', "invalid_request"),
-        ("{}", "invalid_request"),
-        ('{"stdin": 5}', "invalid_request"),
-        ('{"resize": {"cols": 0, "rows": 5}}', "invalid_params"),
-        ('{"signal": "NONSENSE"}', "invalid_params"),
+        ("no json", "invalid_request", "not understood: "),
+        ("[]", "invalid_request", "not understood: it must be an object, not a list"),
+        ('{"stdni": "x"}', "invalid_request", "not understood: there is no member 'stdni'"),
+        ("{}", "invalid_request", "there is nothing in it"),
+        ('{"stdin": 5}', "invalid_request", "not understood: stdin must be text or null, not a whole number"),
+        ('{"resize": {"cols": 0, "rows": 5}}', "invalid_params", ""),
+        ('{"signal": "NONSENSE"}', "invalid_params", ""),
     ],
 )
 async def test_errors_are_messages_and_the_connection_lives(
-    front: Front, client: LocalClient, message: str, code: str
+    front: Front, client: LocalClient, message: str, code: str, words: str
 ) -> None:
     async with front.text(await raw_cat(client)) as text:
         await text.until("up\n")
         await text.connection.send_message(message)
-        assert (await text.next_with("error"))["error"]["code"] == code
+        error = (await text.next_with("error"))["error"]
+        assert error["code"] == code
+        assert error["message"].startswith(words)
         await text.say(stdin="alive")
         await text.until("alive")
 

@@ -89,6 +89,13 @@ def test_short_payload_is_an_error(kind: int) -> None:
         FrameBuffer().feed(frame(kind, b""))
 
 
+def test_a_payload_of_other_types_is_told_in_words() -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"^bad frame of type 0x16: exit_code must be a whole number or null, not text"
+    ):
+        FrameBuffer().feed(frame(attach.Exited.type, b'{"exit_code":"1"}'))
+
+
 def test_oversized_frame_is_refused_before_it_comes() -> None:
     buffer = FrameBuffer(limit=100)
     assert buffer.feed(frame(0x01, b"x" * 100)) == [attach.Input(b"x" * 100)]

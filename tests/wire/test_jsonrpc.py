@@ -91,6 +91,19 @@ def test_junk_gets_one_error_without_an_id(line: bytes, kind: type[PtybridgeErro
     assert found.id is None
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"1", "a message must be an object, not a whole number"),
+        (b'{"jsonrpc":"2.0","method":1,"id":7}', "method must be text, not a whole number"),
+        (b'{"jsonrpc":"2.0","id":7,"error":{"code":1}}', "not an error object: the member 'message' is missing"),
+        (b'{"jsonrpc":"2.0","id":7,"error":[]}', "not an error object: it must be an object, not a list"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(line: bytes, words: str) -> None:
+    assert malformed(line).error.message == words
+
+
 def test_id_is_found_in_an_otherwise_bad_request() -> None:
     assert malformed(b'{"jsonrpc":"2.0","method":1,"id":7}').id == 7
     assert malformed(b'{"jsonrpc":"1.0","method":"m","id":7}').id == 7

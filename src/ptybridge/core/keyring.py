@@ -25,6 +25,7 @@ import trio
 from ptybridge.core.eventlog import now_ms
 from ptybridge.core.privatefile import read_private, write_private
 from ptybridge.errors import ConfigInvalid, Conflict, KeyNotFound, LimitReached, NameTaken
+from ptybridge.mistakes import misread
 from ptybridge.model import Grant, Level, Value
 
 log = logging.getLogger(__name__)
@@ -316,6 +317,6 @@ def _load(path: Path) -> list[_Stored]:
         return [] if data is None else msgspec.json.decode(data, type=_File).grants
     except (OSError, msgspec.MsgspecError) as exc:
         raise ConfigInvalid(
-            f"the keys in {path} cannot be read: {exc}",
+            f"the keys in {path} cannot be read: {misread(exc)}",
             hint="restore the file, or remove it: then no key and no login is good any more",
         ) from exc

@@ -25,6 +25,7 @@ from ptybridge.errors import (
     RequestTooLarge,
     TooManyRequests,
 )
+from ptybridge.mistakes import misread
 from ptybridge.model import Caller
 from ptybridge.rpc.channel import SocketChannel
 from ptybridge.wire import jsonrpc
@@ -265,7 +266,8 @@ class Connection:
         try:
             wanted = _cancel_params.decode(params)
         except msgspec.DecodeError as exc:
-            raise InvalidParams(f"{_CANCEL}: {exc}", hint="give the id of the request to cancel") from exc
+            said = misread(exc, "parameter")
+            raise InvalidParams(f"{_CANCEL}: {said}", hint="give the id of the request to cancel") from exc
         scope = self._in_flight.get(wanted.id)
         if scope is not None:
             scope.cancel()

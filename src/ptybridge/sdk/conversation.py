@@ -13,6 +13,7 @@ import msgspec
 from ptybridge.api.node import LIMITS
 from ptybridge.api.operation import Operation
 from ptybridge.errors import ConnectionLost, PtybridgeError, RequestTimeout, VersionMismatch
+from ptybridge.mistakes import misread
 from ptybridge.sdk.settings import Keepalive
 from ptybridge.wire import jsonrpc
 
@@ -195,5 +196,6 @@ def convert(raw: msgspec.Raw, kind: type[R]) -> R:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as exc:
         raise VersionMismatch(
-            f"the daemon is of another version, its answer does not fit: {exc}", hint="restart it: `ptybridge restart`"
+            f"the daemon is of another version, its answer does not fit: {misread(exc)}",
+            hint="restart it: `ptybridge restart`",
         ) from exc

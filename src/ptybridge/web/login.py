@@ -7,6 +7,7 @@ import msgspec
 import trio
 
 from ptybridge.errors import InvalidParams, RequestTooLarge
+from ptybridge.mistakes import misread
 from ptybridge.model import Caller
 from ptybridge.web.answers import answer
 from ptybridge.web.auth import Authority
@@ -88,5 +89,5 @@ async def _body(receive: Receive, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data or b"{}", type=kind)
     except (msgspec.MsgspecError, RecursionError) as exc:
-        # msgspec's message names the field and never the value.
-        raise InvalidParams(str(exc)) from exc
+        # This names the field and never the value.
+        raise InvalidParams(misread(exc, whole="the body")) from exc

@@ -13,7 +13,7 @@ import msgspec
 
 from ptybridge.api.operation import Params
 from ptybridge.errors import InvalidParams, InvalidRequest, RequestTooLarge
-from ptybridge.mistakes import plain
+from ptybridge.mistakes import misread, plain
 from ptybridge.web.context import Receive, Scope
 
 # A query longer than this is no query.
@@ -98,4 +98,4 @@ def from_body(scope: Scope, body: bytes) -> dict[str, object]:
         # The values stay as they were sent; the dispatcher reads them, once.
         return dict(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidParams(f"the body is no JSON object: {exc}") from exc
+        raise InvalidParams(f"the body is no JSON object: {misread(exc)}") from exc

@@ -13,6 +13,7 @@ import trio
 from ptybridge.api import attach, session, terminal
 from ptybridge.api.endpoint import Endpoint
 from ptybridge.errors import Denied, InvalidRequest, PtybridgeError
+from ptybridge.mistakes import misread
 from ptybridge.model import Caller, Offset
 from ptybridge.web.ansi import Ansi, Filter
 from ptybridge.web.answers import error_body
@@ -126,7 +127,7 @@ class TextTalk:
             said = _said.decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise InvalidRequest(
-                f"not understood: {exc}",
+                f"not understood: {misread(exc)}",
                 hint='send {"stdin": text}, {"resize": {"cols": 80, "rows": 24}} or {"signal": "INT"}',
             ) from exc
         if not self._writer:

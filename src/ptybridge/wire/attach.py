@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from ptybridge.errors import InvalidRequest, PtybridgeError, RequestTooLarge
+from ptybridge.mistakes import misread
 
 # As for a JSON line: room for the largest input, and for any snapshot.
 MAX_FRAME_BYTES: Final = 24 << 20
@@ -280,7 +281,7 @@ class FrameBuffer:
                 try:
                     frames.append(decode(data[start + HEAD_BYTES : stop]))
                 except (struct.error, msgspec.DecodeError, UnicodeDecodeError) as exc:
-                    raise InvalidRequest(f"bad frame of type {kind:#04x}: {exc}") from exc
+                    raise InvalidRequest(f"bad frame of type {kind:#04x}: {misread(exc)}") from exc
             start = stop
         self._rest += data[start:] if start else data
         return frames

@@ -11,6 +11,7 @@ import msgspec
 
 from ptybridge import errors
 from ptybridge.errors import InvalidParams, InvalidRequest, ParseError, PtybridgeError
+from ptybridge.mistakes import misread
 from ptybridge.wire.lines import MAX_LINE_BYTES as MAX_LINE_BYTES
 from ptybridge.wire.lines import LineBuffer as LineBuffer
 from ptybridge.wire.strictness import check_duplicates, check_nesting, check_text
@@ -147,7 +148,7 @@ def _decode_one(text: bytes) -> Message:
     try:
         envelope = _decode_envelope(text)
     except msgspec.ValidationError as exc:
-        return Malformed(InvalidRequest(str(exc)), _find_id(text))
+        return Malformed(InvalidRequest(misread(exc, whole="a message")), _find_id(text))
     except (msgspec.DecodeError, RecursionError) as exc:
         return Malformed(ParseError(str(exc)))
     id = None if envelope.id is msgspec.UNSET else envelope.id
@@ -186,7 +187,7 @@ def _decode_outcome(envelope: _Envelope, id: Id) -> Response | Malformed:
     try:
         error = _decode_error(envelope.error)
     except msgspec.DecodeError as exc:
-        return Malformed(InvalidRequest(f"not an error object: {exc}"), id)
+        return Malformed(InvalidRequest(f"not an error object: {misread(exc)}"), id)
     return Response(id, _restore(error))
 
 
