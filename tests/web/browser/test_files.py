@@ -226,3 +226,18 @@ def test_what_programs_do_to_the_folder_shows_by_itself(drawer: Tab, home: Path)
     changed.remove("data.bin")
     drawer.wait(lambda: names(drawer) == changed, "the other change")
     assert focused(drawer) == "dot.png"
+
+
+def test_a_click_is_not_lost_to_what_changes_meanwhile(drawer: Tab, home: Path) -> None:
+    looked: list[str] = []
+    drawer.page.on("response", lambda response: looked.append(response.url) if "/files/list?" in response.url else None)
+    entry(drawer, "notes.txt").hover()
+    drawer.page.mouse.down()
+    (home / "new.txt").write_text("new")
+    count = len(looked)
+    # The second look after this comes only when the first has been shown, or has not.
+    drawer.wait(lambda: len(looked) >= count + 3, "the drawer to look again")
+    drawer.page.mouse.up()
+    drawer.page.get_by_role("dialog").get_by_text("<b>second</b>").wait_for()
+    drawer.page.keyboard.press("Escape")
+    entry(drawer, "new.txt").wait_for()

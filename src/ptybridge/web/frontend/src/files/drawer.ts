@@ -11,6 +11,7 @@ import { recall, remember } from "../common/storage";
 import { toast } from "../common/toast";
 import { droppedFiles } from "./dropped";
 import { type Entry, type FilePage, type Sort, above, join, list } from "./model";
+import { Press } from "./press";
 import { preview } from "./preview";
 import { Rows } from "./rows";
 import { Transfers } from "./transfers";
@@ -39,6 +40,7 @@ export class Drawer {
   #rows: Rows;
   #transfers: Transfers;
   #place = byId("files");
+  #press = new Press(this.#place);
   #said = h("div", { class: "said", role: "status" });
   #path = h("nav", { class: "path", "aria-label": "Folder" });
   #more = h("button", { type: "button", class: "more", hidden: true, onclick: () => void this.#list(this.#cursor) }, "Show more");
@@ -105,6 +107,7 @@ export class Drawer {
       if (number === this.#asked) this.#refused(folder, error, focus);
       return;
     }
+    await this.#press.over();
     if (number === this.#asked && this.isOpen) this.#show(page, cursor, chosen, focus);
   }
 
@@ -136,9 +139,8 @@ export class Drawer {
     if (this.isOpen && !document.hidden && this.#folder !== null && this.#first !== "") {
       try {
         const page = await list(this.#folder, { sort: this.#sort, hidden: this.#hidden }, null);
-        if (number === this.#asked && this.isOpen && JSON.stringify(page) !== this.#first) {
-          this.#show(page, null, this.#rows.chosen, false);
-        }
+        const current = number === this.#asked && this.isOpen && !this.#press.down;
+        if (current && JSON.stringify(page) !== this.#first) this.#show(page, null, this.#rows.chosen, false);
       } catch {
         // No connection, or the folder is gone: who looks at it by hand is told.
       }
