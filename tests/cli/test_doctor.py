@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.cli.fake_daemon import FakeDaemon, daemon
 
-from ptybridge.cli.doctor_checks import Finding, examine, recent_errors
+from ptybridge.cli.doctor_checks import Finding, examine, recent_errors, unit_in
 from ptybridge.config import load
 
 __all__ = ["daemon"]
@@ -53,6 +53,15 @@ def running() -> Iterator[dict[str, Any]]:
     status = subprocess.run([*COMMAND, "status", "--json"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
     yield json.loads(status.stdout)
     subprocess.run([*COMMAND, "stop"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def test_the_unit_a_daemon_runs_in_is_recognised() -> None:
+    own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ptybridge.service\n"
+    systems = "1:name=systemd:/\n0::/system.slice/system-ptybridge.slice/ptybridge@ann.service/sub\n"
+    keepers = "0::/system.slice/system-ptybridge\\x2dkeeper.slice/ptybridge-keeper@ann.service\n"
+    assert unit_in(own) == "ptybridge.service"
+    assert unit_in(systems) == "ptybridge@ann.service"
+    assert unit_in(keepers) is unit_in("0::/user.slice/session-1.scope\n") is None
 
 
 def test_it_starts_nothing() -> None:

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from ptybridge.cli import service_units
+from ptybridge.cli.app import App
+from ptybridge.cli.service import _install, _uninstall
+
 COMMAND = [sys.executable, "-m", "ptybridge"]
 # Notes what it is called with; `show UNIT` says what the file `state` holds.
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> "$FAKE/calls"
 case "$*" in
 *" show "*Version*) [ -e "$FAKE/silent" ] && { echo "Failed to connect to bus: No medium found" >&2; exit 1; } ;;
+*" list-units "*) cat "$FAKE/listed" ;;
 *" show "*) for unit; do :; done; echo "Id=$unit"; cat "$FAKE/state" ;;
 esac
 exit 0
@@ -26,6 +31,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     (directory / "systemctl").write_text(SYSTEMCTL)
     (directory / "systemctl").chmod(0o755)
+    (directory / "listed").touch()
     (directory / "state").write_text("LoadState=not-found\nActiveState=inactive\nSubState=dead\n")
     monkeypatch.setenv("FAKE", str(directory))
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
@@ -60,6 +66,33 @@ def test_install_writes_the_units_and_enables_them(fake: Path) -> None:
     assert "start it with `systemctl --user start ptybridge.service`" in said
     service("install", "--now")
     assert calls(fake)[-1] == "--user --no-pager start ptybridge.socket ptybridge.service"
+
+
+def test_one_users_system_service_does_not_go_with_anothers(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "system"
+    directory.mkdir()
+    monkeypatch.setattr(service_units, "SYSTEM_DIRECTORY", directory)
+    app = App()
+    ann = service_units.target(system=True, name="ann")
+    assert _install(app, ann, now=False) == 0
+    assert "or it starts with the system" in capsys.readouterr().out
+    installed = sorted(directory.iterdir())
+    assert len(installed) == 3
+    # Bob's starts with the system; Eve's only runs.
+    (directory / "multi-user.target.wants").mkdir()
+    link = directory / "multi-user.target.wants/ptybridge@bob.service"
+    link.symlink_to(directory / "ptybridge@.service")
+    (fake / "listed").write_text("ptybridge-keeper@eve.service loaded active running a keeper\n")
+    assert _uninstall(app, ann) == 0
+    assert "the units stay for bob, eve" in capsys.readouterr().out
+    assert "--no-pager disable --quiet --now ptybridge@ann.socket ptybridge@ann.service" in calls(fake)
+    assert all(path.exists() for path in installed)
+    link.unlink()
+    (fake / "listed").write_text("")
+    assert _uninstall(app, ann) == 0
+    assert not any(path.exists() for path in installed)
 
 
 def test_install_now_does_not_push_a_running_daemon_aside(fake: Path) -> None:

@@ -1,6 +1,7 @@
 """What `doctor` looks at. Each check is a function that yields findings; none changes or starts anything."""
 
 import os
+import re
 import resource
 import socket
 import stat
@@ -262,10 +263,12 @@ def check_systemd(seen: Examined) -> Iterator[Finding]:
     if not os.path.isdir("/run/systemd/system"):
         yield Finding("systemd", "ok", "does not run here; the daemon starts when a command needs it")
         return
+    running = unit_of(seen.info.pid) if seen.info is not None else None
     if unit is None:
-        yield Finding("systemd", "ok", "not used; `ptybridge service install` starts the daemon with your login")
+        says = "not used; `ptybridge service install` starts the daemon with your login"
+        yield Finding("systemd", "ok", f"the daemon is its {running}" if running else says)
         return
-    if seen.info is not None and not in_unit(seen.info.pid, "ptybridge"):
+    if seen.info is not None and running is None:
         yield Finding(
             "systemd",
             "warn",
@@ -346,13 +349,18 @@ def recent_errors(path: str) -> list[str]:
     return [line for line in lines if line[24:29] == "ERROR" and line[:19] >= since]
 
 
-def in_unit(pid: int, name: str) -> bool:
-    """Tell whether a process belongs to a service whose unit is called `name` or is an instance of it."""
+def unit_of(pid: int) -> str | None:
+    """Return the unit of ours that a process belongs to, as its service manager calls it."""
     try:
-        text = Path(f"/proc/{pid}/cgroup").read_text()
+        return unit_in(Path(f"/proc/{pid}/cgroup").read_text())
     except OSError:
-        return False
-    return any(f"/{name}{end}" in text for end in (".service", "@"))
+        return None
+
+
+def unit_in(text: str) -> str | None:
+    """Return the unit of ours in the text of a process's cgroups (cgroups(7)): in the system's manager an instance."""
+    found = re.search(r"/(ptybridge(?:@[^/\n]+)?\.service)(?:/|$)", text, re.MULTILINE)
+    return found[1] if found else None
 
 
 def _since(pid: int) -> str:

@@ -73,7 +73,8 @@ def _install(app: App, where: Target, *, now: bool) -> int:
         app.emit({"installed": [str(path) for path in wanted], "started": now, "linger": linger})
         return 0
     print(f"installed {', '.join(path.name for path in wanted)} in {where.directory}")
-    print("it runs now" if now else f"start it with `{_command(where, 'start', where.daemon)}`, or log in anew")
+    later = "it starts with the system" if where.system else "log in anew"
+    print("it runs now" if now else f"start it with `{_command(where, 'start', where.daemon)}`, or {later}")
     if where.system:
         print(f"{where.name} reaches it with PTYBRIDGE_SOCKET=/run/ptybridge/{where.name}/daemon.sock")
     elif linger is False:
@@ -93,6 +94,12 @@ def _uninstall(app: App, where: Target) -> int:
         # The template itself cannot be disabled for one user while others use it.
         web = [path.name for path in removed if path.name == "ptybridge-web.socket"]
         _systemctl(where, "disable", "--quiet", "--now", where.socket, where.daemon, *web)
+        if others := _other_users(where):
+            if app.json:
+                app.emit({"removed": [], "others": others})
+            else:
+                print(f"disabled for {where.name}; the units stay for {', '.join(others)}")
+            return 0
     for path in removed:
         path.unlink()
     _systemctl(where, "daemon-reload")
@@ -103,6 +110,16 @@ def _uninstall(app: App, where: Target) -> int:
     else:
         print("it was not installed")
     return 0
+
+
+def _other_users(where: Target) -> list[str]:
+    """Return for whom else the system's service manager runs or starts a daemon from the same files."""
+    if not where.system:
+        return []
+    units = [path.name for path in where.directory.glob("*.wants/ptybridge@*.*")]
+    listed = _run(where, "list-units", "--plain", "--no-legend", "ptybridge@*", "ptybridge-keeper@*").stdout
+    units += [line.split()[0] for line in listed.splitlines() if line.strip()]
+    return sorted({unit.partition("@")[2].rpartition(".")[0] for unit in units} - {where.name})
 
 
 def _status(app: App, where: Target) -> int:
