@@ -283,9 +283,11 @@ def test_the_same_version_explains_nothing_and_other_errors_ask_nothing(daemon: 
     with pytest.raises(InvalidParams) as caught:
         client.call(GET, Get(session_id="s"))
     assert caught.value.hint is None
+    assert caught.value.__cause__ is None
     daemon.error("session.get", "session_not_found", "gone")
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFound) as not_found:
         client.call(GET, Get(session_id="s"))
+    assert not_found.value.__cause__ is None
     assert [method for method, _ in daemon.requests] == ["session.get", "node.info", "session.get"]
 
 

@@ -108,9 +108,13 @@ class Client:
                 params = left.remaining(self._from_position(params))
                 repeated = True
             except SessionNotFound as exc:
-                raise (gone_with_daemon(exc) if repeated else exc) from exc
+                if not repeated:
+                    raise
+                raise gone_with_daemon(exc) from exc
             except (MethodNotFound, InvalidParams, VersionMismatch) as exc:
-                raise self._explain(exc) from exc
+                if (explained := self._explain(exc)) is exc:
+                    raise
+                raise explained from exc
             else:
                 self._note_position(params, answer)
                 return answer
