@@ -1,6 +1,7 @@
 """The program as a whole: help, lazy imports, errors and their exit codes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,16 @@ def test_every_error_has_an_exit_code() -> None:
     assert codes["lease_held"] == 5
     assert codes["invalid_params"] == codes["config_invalid"] == 2
     assert codes["internal_error"] == 1
+
+
+def test_exit_codes_stand_in_one_module_and_in_the_guide() -> None:
+    guide = Path(__file__).parents[2].joinpath("docs/cli.md").read_text()
+    table = guide.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    codes = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
+    assert {130, 141} < codes
+    assert [code for code in codes if not re.search(rf"\b{code}\b", table)] == []
+    for path in Path(exits.__file__).parent.glob("*.py"):
+        assert path.name == "exits.py" or not re.search(r"(?m)^EXIT_\w+\b.*=|^ +return [1-9]$", path.read_text()), path
 
 
 @pytest.mark.parametrize(("number", "code"), [(2, 127), (13, 126), (8, 126), (12, 1), (None, 1)])

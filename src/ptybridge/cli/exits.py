@@ -17,6 +17,7 @@ EXIT_TIMEOUT: Final = 124
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NO_PROGRAM: Final = 127
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # as if it had been ended by that
 
 # The first class that fits decides.
 _BY_CLASS: Final[tuple[tuple[type[PtybridgeError], int], ...]] = (

@@ -9,9 +9,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import Group, command
 from ptybridge.cli.durations import duration
-
-# What nobody serves is not there.
-NOTHING = 1
+from ptybridge.cli.exits import EXIT_FAILURE
 
 
 @command(
@@ -31,7 +29,7 @@ def status_command(app: App) -> int:
         note("nothing is shared; `ptybridge serve -c CMD --public` does")
     else:
         print(*_told(found), sep="\n")
-    return 0 if found.public else NOTHING
+    return 0 if found.public else EXIT_FAILURE
 
 
 def _told(found: ShareState) -> list[str]:

@@ -14,6 +14,7 @@ import time
 from types import TracebackType
 from typing import Any, Final, Self
 
+from ptybridge.cli.exits import EXIT_USAGE
 from ptybridge.model import WindowSize
 
 # How long leaving may wait for a terminal that takes nothing (Ctrl-S, a dead ssh) before it goes without the reset.
@@ -94,7 +95,7 @@ def reset(fd: int | None = None) -> int:
     out_fd = 1 if fd is None else fd
     if not os.isatty(out_fd):
         print("ptybridge: reset: standard output is not a terminal", file=sys.stderr)
-        return 2
+        return EXIT_USAGE
     with RawTerminal(out_fd, out_fd) as terminal:
         terminal.settings = _sane(terminal.settings)
         # To the bottom: the cursor may stand anywhere in the picture that is left over.

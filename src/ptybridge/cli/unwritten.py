@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Final
 
-EXIT_UNWRITTEN: Final = 1
-EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as if it had been ended by that
+from ptybridge.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILURE
+
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -22,4 +22,4 @@ def unwritten(error: OSError) -> int:
         return EXIT_BROKEN_PIPE
     with contextlib.suppress(OSError):
         print(f"ptybridge: the output cannot be written: {error.strerror}", file=sys.stderr)
-    return EXIT_UNWRITTEN
+    return EXIT_FAILURE
