@@ -56,6 +56,13 @@ def ended(node: Node, session: str) -> bytes:
     return node.read_all(session)
 
 
+def in_files(data: bytes, *places: Path) -> list[Path]:
+    """Return the files in which `data` stands, as it is or as base64, wherever in it that begins."""
+    forms = [data, *(base64.b64encode(data[at : at + 54]) for at in range(3))]
+    files = [path for place in places for path in place.rglob("*") if path.is_file()]
+    return [path for path in files if any(form in path.read_bytes() for form in forms)]
+
+
 @pytest.mark.parametrize("replace", [restart, end_and_start, restart_and_lose_the_keeper])
 def test_what_waits_for_the_program_and_the_end_of_input_go_to_the_next_daemon(
     node: Node, tmp_path: Path, replace: Callable[[Node], None]
@@ -69,6 +76,8 @@ def test_what_waits_for_the_program_and_the_end_of_input_go_to_the_next_daemon(
         piece = base64.b64encode(data[at : at + 100_000]).decode()
         node.call("session.write", session_id=session, data=piece, encoding="base64", eof=at + 100_000 == SIZE)
     replace(node)
+    assert (node.state / "daemon.log").stat().st_size
+    assert in_files(data[SIZE // 2 : SIZE // 2 + 60], node.state, node.directory) == []
     open_gate(gate)
     assert ended(node, session).split()[0] == hashlib.sha256(data).hexdigest().encode()
     node.kill()
