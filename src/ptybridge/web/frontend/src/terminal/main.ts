@@ -26,6 +26,7 @@ import { Marks } from "./marks";
 import { addMenu, showHelp } from "./menu";
 import { People } from "./people";
 import { addQuestions } from "./questions";
+import { Scrolling } from "./scrolling";
 import { addSearch } from "./search";
 import { type Size, Sizing } from "./size";
 import { type View, changeFontSize, makeView, toggleScreenReader } from "./view";
@@ -147,6 +148,7 @@ class Page {
       () => this.#writer && !this.#exit,
       () => !this.watching && !this.#session.shared,
     );
+    new Scrolling(terminal, byId("terminal"), () => this.#writer && !this.#exit);
     new ResizeObserver(() => this.#resized()).observe(byId("terminal"));
     // The dot of a notice goes when somebody has looked.
     addEventListener("focus", () => this.#showTitle(this.#session.title));

@@ -1,0 +1,87 @@
+"""Scrolling: with a finger, with the wheel, and where what scrolls is up to the program."""
+
+import re
+
+import pytest
+from tests.survival.harness import Node
+from tests.web.browser.conftest import Site, Tab
+
+# A program in the alternate screen that shows what it is sent.
+FULL_SCREEN = r"stty raw -echo; printf '\033[?1049h{modes}ready\r\n'; exec cat -v"
+ROW = 16
+
+
+@pytest.fixture
+def phone(site: Site) -> Tab:
+    return site.person(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+
+
+def drag(tab: Tab, pixels: int, at: tuple[int, int] = (150, 350)) -> None:
+    """A finger that moves down by so many pixels, and rests before it is lifted."""
+    browser = tab.page.context.new_cdp_session(tab.page)
+    x, y = at
+    browser.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for part in (0.25, 0.5, 0.75, 1.0, 1.0):
+        point = {"x": x, "y": y + round(pixels * part)}
+        browser.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    browser.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def lines_above(tab: Tab) -> int:
+    """How many lines there are between what is shown and the end."""
+    return int(
+        tab.page.evaluate(
+            """() => {
+                const { baseY, viewportY } = document.getElementById("terminal").terminal.buffer.active;
+                return baseY - viewportY;
+            }"""
+        )
+    )
+
+
+def test_a_finger_scrolls_what_was_printed(phone: Tab, node: Node) -> None:
+    phone.attach(node.create("seq 500; exec cat"))
+    phone.wait_screen("^500$")
+    drag(phone, 10 * ROW)
+    phone.wait(lambda: lines_above(phone) >= 9, "what stands above")
+    drag(phone, -300)
+    phone.wait(lambda: lines_above(phone) == 0, "the end")
+    # The text was moved; nothing was typed or opened.
+    assert phone.page.evaluate("document.getElementById('terminal').terminal.getSelection()") == ""
+
+
+def test_a_finger_moves_a_full_screen_program_that_knows_keys_alone(phone: Tab, node: Node) -> None:
+    phone.attach(node.create(FULL_SCREEN.format(modes="")))
+    phone.wait_screen("^ready$")
+    drag(phone, 3 * ROW + 4)
+    phone.wait_screen(re.escape("^[[A^[[A^[[A"))
+    drag(phone, -3 * ROW - 4)
+    assert re.fullmatch(r"(\^\[\[A){3}(\^\[\[B){3}", phone.wait_screen(r"\[B\^\[\[B\^\[\[B").splitlines()[-1])
+
+
+def test_a_program_that_watches_the_mouse_hears_a_finger_as_the_wheel(phone: Tab, node: Node) -> None:
+    phone.attach(node.create(FULL_SCREEN.format(modes=r"\033[?1000h\033[?1006h")))
+    phone.wait_screen("^ready$")
+    drag(phone, 3 * ROW + 4)
+    phone.wait_screen(r"(\^\[\[<64;\d+;\d+M){3}")
+
+
+def test_a_notch_of_the_wheel_is_three_lines_of_a_full_screen_program(tab: Tab, node: Node) -> None:
+    tab.attach(node.create(FULL_SCREEN.format(modes=r"\033[?1h")))
+    tab.wait_screen("^ready$")
+    tab.page.mouse.move(300, 300)
+    tab.page.mouse.wheel(0, 120)
+    tab.wait_screen(r"^\^\[OB\^\[OB\^\[OB$")
+
+
+def test_who_only_watches_scrolls_and_sends_nothing(site: Site, node: Node) -> None:
+    session = node.create(FULL_SCREEN.format(modes=""))
+    watcher = site.person(viewport={"width": 800, "height": 600})
+    watcher.attach(session, "?view")
+    watcher.wait_screen("^ready$")
+    watcher.page.evaluate("() => { window.heard = 0; addEventListener('wheel', () => heard++, { capture: true }); }")
+    watcher.page.mouse.move(300, 300)
+    watcher.page.mouse.wheel(0, 120)
+    watcher.page.mouse.wheel(0, 120)
+    watcher.wait(lambda: watcher.page.evaluate("heard") == 2, "the wheel, and so the end of what its first notch did")
+    assert watcher.page.get_by_text("You are only watching.").count() == 0
