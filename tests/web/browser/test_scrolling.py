@@ -85,3 +85,22 @@ def test_who_only_watches_scrolls_and_sends_nothing(site: Site, node: Node) -> N
     watcher.page.mouse.wheel(0, 120)
     watcher.wait(lambda: watcher.page.evaluate("heard") == 2, "the wheel, and so the end of what its first notch did")
     assert watcher.page.get_by_text("You are only watching.").count() == 0
+
+
+def test_letters_of_another_size_leave_the_place(site: Site, node: Node) -> None:
+    session = node.create("seq 500; exec cat", rows=24, cols=80, window_size_policy="manual")
+    tab = site.person(viewport={"width": 500, "height": 300})
+    tab.attach(session)
+    tab.wait_screen("^500$")
+
+    def height() -> float:
+        return float(tab.page.evaluate("document.querySelector('.xterm-screen').clientHeight"))
+
+    before = height()
+    tab.page.set_viewport_size({"width": 1100, "height": 700})
+    tab.wait(lambda: height() > before, "larger letters")
+    tab.page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    tab.page.mouse.move(300, 200)
+    tab.page.mouse.wheel(0, -120)
+    tab.wait(lambda: lines_above(tab), "what stands above")
+    assert lines_above(tab) < 10

@@ -7,7 +7,7 @@
  */
 
 import type { View } from "./view";
-import { chosenFontSize } from "./view";
+import { chosenFontSize, keepPlace } from "./view";
 
 export interface Size {
   rows: number;
@@ -27,6 +27,7 @@ export class Sizing {
   output: Size | null = null;
   /** Whether the whole session is shown, instead of filling the window. */
   whole: boolean;
+  #letters: number | undefined;
 
   constructor(
     readonly view: View,
@@ -53,6 +54,8 @@ export class Sizing {
     else if (terminal.options.fontSize !== chosenFontSize()) terminal.options.fontSize = chosenFontSize();
     const { rows, cols } = this.output ?? this.wanted();
     if (rows !== terminal.rows || cols !== terminal.cols) terminal.resize(cols, rows);
+    if (terminal.options.fontSize !== this.#letters) keepPlace(terminal);
+    this.#letters = terminal.options.fontSize;
   }
 
   /** Find the letters with which the whole session just fits, but none larger than was chosen. */

@@ -82,6 +82,20 @@ function useWebgl(terminal: Terminal): { active: boolean } {
   return state;
 }
 
+/**
+ * Show the same lines after the letters have changed their size.
+ *
+ * xterm.js 6.0 keeps its place in pixels and forgets to work them out anew; the next turn of the wheel would jump. Nothing
+ * public makes it: this is what it does itself where the buffer becomes another.
+ */
+export function keepPlace(terminal: Terminal): void {
+  const { _core: core } = terminal as unknown as { _core: { _viewport?: { _latestYDisp?: number; queueSync(): void } } };
+  const viewport = core._viewport;
+  if (!viewport) return;
+  delete viewport._latestYDisp;
+  viewport.queueSync();
+}
+
 /** Keep the text also where screen readers find it, for this browser from now on; costs some speed. */
 export function toggleScreenReader(terminal: Terminal): boolean {
   const on = !terminal.options.screenReaderMode;
