@@ -29,7 +29,7 @@ def clients_command(app: App, target: str | None) -> None:
         app.emit([{"session_id": session_id, **_fields(one)} for session_id, one in found])
     elif found:
         head = ("ID", "SESSION", "MODE", "SIZE", "SINCE", "LAG", "PID", "CLIENT")
-        print(*output.table(head, [_row(session_id, one) for session_id, one in found]), sep="\n")
+        print(*output.table(head, [_row(*one) for one in found], ("LAG", "PID", "SINCE", "SIZE")), sep="\n")
 
 
 def _fields(attachment: Attachment) -> dict[str, object]:

@@ -57,7 +57,7 @@ def ls_command(app: App, path: str, hidden: bool, sort: str, reverse: bool) -> N
         for one in entries
     ]  # fmt: skip
     if rows:
-        print(*output.table(("MODE", "SIZE", "MODIFIED", "NAME"), rows), sep="\n")
+        print(*output.table(("MODE", "SIZE", "MODIFIED", "NAME"), rows, ("MODE", "MODIFIED")), sep="\n")
 
 
 @command("cat", example="ptybridge file cat ~/app/settings.toml", json=False)

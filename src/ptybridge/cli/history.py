@@ -42,7 +42,8 @@ def history_command(app: App, target: str, limit: int, failed: bool, contains: s
     if not answer.commands and answer.integration == "off":
         note("this session's program is no shell that tells of its commands")
     head = ("#", "EXIT", "TIME", "TOOK", "DIRECTORY", "COMMAND")
-    for line in output.table(head, [_row(one) for one in reversed(answer.commands)]):
+    rows = [_row(one) for one in reversed(answer.commands)]
+    for line in output.table(head, rows, ("TOOK", "TIME", "DIRECTORY")):
         print(line)
 
 

@@ -61,7 +61,7 @@ def ls_command(app: App) -> None:
         note("there are no keys and no logins")
         return
     head = ("ID", "KIND", "NAME", "LEVEL", "MADE", "USED", "EXPIRES", "SESSIONS")
-    print(*output.table(head, [_row(one) for one in found]), sep="\n")
+    print(*output.table(head, [_row(one) for one in found], ("USED", "MADE", "KIND", "EXPIRES")), sep="\n")
 
 
 def _row(one: KeyInfo) -> list[tuple[str, str]]:
@@ -112,6 +112,7 @@ def revoke_command(app: App, which: tuple[str, ...], logins: bool) -> None:
 @click.group(
     "key",
     cls=Group,
+    subcommand_metavar="COMMAND …",
     example="""
     ptybridge key new backup --level read
     ptybridge key ls

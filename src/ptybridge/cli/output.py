@@ -9,6 +9,9 @@ from typing import Final, TextIO
 from ptybridge.text import printable
 
 GAP: Final = "  "
+# The last column is what the others are about: so wide it should stay, as long as others can be left out or cut.
+LAST_COLUMNS: Final = 16
+LEAST_COLUMNS: Final = 4
 # SGR parameters: https://vt100.net/docs/vt510-rm/SGR.html
 STYLES: Final = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"))
@@ -45,25 +48,51 @@ def cut(text: str, width: int) -> str:
     return text + "…"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]], spare: Sequence[str] = ()) -> list[str]:
     """Return the lines of a table. A cell is its text and the name of its style or "".
 
-    Texts are made printable. On a terminal the last column is cut at the right margin; elsewhere nothing is.
+    Texts are made printable. A terminal that is too narrow gets no line that wraps: columns with the titles in `spare`
+    are left out, in that order, until the last one has room; then the widest are cut, the first one last of all.
+    Elsewhere than on a terminal nothing is.
     """
     clean = [[(printable(text), name) for text, name in row] for row in rows]
     body = [[(title, "dim") for title in head], *clean]
     widths = [max(cells(row[column][0]) for row in body) for column in range(len(head))]
-    room = terminal_columns() - sum(widths[:-1]) - len(GAP) * (len(head) - 1)
+    shown = _fit(head, widths, spare)
     lines = []
     for row in body:
-        padded = [
-            style(text, name) + " " * (width - cells(text))
-            for (text, name), width in zip(row[:-1], widths[:-1], strict=True)
-        ]
-        text, name = row[-1]
-        padded.append(style(cut(text, max(room, 10)), name))
+        padded = []
+        for column in shown:
+            text, name = cut(row[column][0], widths[column]), row[column][1]
+            padded.append(style(text, name) + " " * (widths[column] - cells(text)))
+        padded[-1] = padded[-1].rstrip()
         lines.append(GAP.join(padded).rstrip())
     return lines
+
+
+def _fit(head: Sequence[str], widths: list[int], spare: Sequence[str]) -> list[int]:
+    """Return the columns to show, and make their widths fit the terminal."""
+    shown = list(range(len(head)))
+
+    def missing() -> int:
+        return sum(widths[column] for column in shown) + len(GAP) * (len(shown) - 1) - terminal_columns()
+
+    *others, last = shown
+    wanted = min(widths[last], LAST_COLUMNS)
+    for title in spare:
+        if missing() <= widths[last] - wanted:
+            break
+        shown.remove(head.index(title))
+        others.remove(head.index(title))
+    widths[last] -= max(0, min(missing(), widths[last] - wanted))
+    while missing() > 0:
+        widest = max([*others[1:], last], key=lambda column: widths[column])
+        if widths[widest] <= LEAST_COLUMNS:
+            widest = others[0] if others else last
+        if widths[widest] <= 1:
+            break
+        widths[widest] -= 1
+    return shown
 
 
 def pairs(entries: Iterable[tuple[str, str]]) -> list[str]:

@@ -24,6 +24,8 @@ VARIABLES = {
 # Settings of `ptybridge mcp`, which go to the daemon with the connection.
 FOR_MCP = "PTYBRIDGE_MCP_"
 HEAD = ("ID", "NAME", "STATE", "CLIENTS", "AGE", "COMMAND")
+# What a narrow terminal does without, first to last.
+SPARE = ("CLIENTS", "AGE")
 
 
 def list_sessions(options: Sequence[str]) -> int | None:
@@ -106,7 +108,7 @@ def session_table(sessions: "Sequence[SessionInfo]") -> list[str]:
     from ptybridge.cli.output import table
 
     now = time.time() * 1000
-    return table(HEAD, [_row(one, now) for one in sessions])
+    return table(HEAD, [_row(one, now) for one in sessions], SPARE)
 
 
 def _row(session: "SessionInfo", now: float) -> list[tuple[str, str]]:

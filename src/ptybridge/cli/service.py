@@ -143,7 +143,7 @@ def _status(app: App, where: Target) -> int:
                 (one.get("StatusText", ""), ""),
             ]
         )
-    print(*output.table(("UNIT", "STATE", "STARTS", "PID", "SAYS"), rows), sep="\n")
+    print(*output.table(("UNIT", "STATE", "STARTS", "PID", "SAYS"), rows, ("PID", "STARTS")), sep="\n")
     if not where.system and linger is not None:
         print(f"linger is {'on: it stays when you log out' if linger else 'off: it ends when you log out'}")
     return 0 if healthy else EXIT_FAILURE
