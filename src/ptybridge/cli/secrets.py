@@ -9,7 +9,7 @@ from ptybridge.api.secret import DENY, LIST, PROVIDE, DenySecret, ListSecrets, P
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
-from ptybridge.errors import PtybridgeError
+from ptybridge.errors import Conflict, PtybridgeError, SecretNotFound
 
 
 @command(
@@ -28,7 +28,7 @@ def secrets_command(app: App, action: str, request_id: str | None, allow_echo: b
     """List the requests for secrets, or `give` one its value, or `deny` it.
 
     The value is asked for without being shown, or read from standard input when that is no terminal. It goes into the
-    session that asks, and is kept nowhere. ID may be left out when there is one request.
+    session that asks, and is kept nowhere. ID may be the beginning of one, or left out when there is one request.
     """
     requests = app.call(LIST, ListSecrets()).requests
     if action == "list":
@@ -38,17 +38,28 @@ def secrets_command(app: App, action: str, request_id: str | None, allow_echo: b
         if len(requests) != 1:
             raise click.UsageError(f"{len(requests)} requests wait; say which one" if requests else "no request waits")
         request_id = requests[0].request_id
+    found = _found(requests, request_id)
+    request_id = found.request_id
     if action == "deny":
         done = app.call(DENY, DenySecret(request_id=request_id))
         if app.json:
             app.emit(done)
         return
-    found = next((one for one in requests if one.request_id == request_id), None)
     given = app.call(PROVIDE, ProvideSecret(request_id=request_id, value=_value(found), allow_echo=allow_echo))
     if app.json:
         app.emit(given)
     elif not given.redacted:
         note("the value is too short to be redacted in logs and in what agents see")
+
+
+def _found(requests: list[PendingSecret], wanted: str) -> PendingSecret:
+    """Return the request that an id, or the beginning of one, means: before anybody is asked for its value."""
+    fitting = [one for one in requests if one.request_id.startswith(wanted)]
+    if not fitting:
+        raise SecretNotFound(f"no request {wanted!r} waits for a secret")
+    if len(fitting) > 1:
+        raise Conflict(f"{wanted!r} could be any of {', '.join(one.request_id for one in fitting)}")
+    return fitting[0]
 
 
 def _list(app: App, requests: list[PendingSecret]) -> None:
@@ -66,14 +77,14 @@ def _list(app: App, requests: list[PendingSecret]) -> None:
         ]
         for one in requests
     ]
-    for line in output.table(head, rows):
+    for line in output.table(head, rows, ("AT", "ASKED BY")):
         print(line)
     for one in requests:
         if one.echo:
             note(f"{one.request_id}: the session's terminal shows what is typed at the moment")
 
 
-def _value(request: PendingSecret | None) -> str:
+def _value(request: PendingSecret) -> str:
     if not sys.stdin.isatty():
         value = sys.stdin.read().rstrip("\r\n")
     else:
@@ -81,8 +92,7 @@ def _value(request: PendingSecret | None) -> str:
 
         from ptybridge.text import printable
 
-        asked = printable(request.prompt, 200) if request is not None else "value"
-        value = getpass(f"{asked}: ")
+        value = getpass(f"{printable(request.prompt, 200) or 'value'}: ")
     if not value:
         raise PtybridgeError("no value was given; the request still waits")
     return value

@@ -1,0 +1,36 @@
+"""`ptybridge secrets`: which request is meant, before anybody is asked for a value."""
+
+import io
+
+import pytest
+from tests.cli.fake_daemon import FakeDaemon, daemon
+
+from ptybridge.cli.program import run
+
+__all__ = ["daemon"]
+
+
+@pytest.fixture(autouse=True)
+def requests(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"session_id": "s1", "session_name": None, "command": ["sudo"], "prompt": "Password:", "asked_by": "a",
+           "created_at_ms": 0, "echo": False}  # fmt: skip
+    daemon.result("secret.list", {"requests": [one | {"request_id": each} for each in ("1f0c", "1f77", "2aaa")]})
+    daemon.result("secret.provide", {"reason": "provided", "session_id": "s1", "redacted": True})
+    monkeypatch.setattr("sys.stdin", io.StringIO("hunter2-hunter2\n"))
+
+
+def test_the_beginning_of_an_id_will_do(daemon: FakeDaemon) -> None:
+    run(["secrets", "give", "1f0"])
+    assert daemon.requests[-1][1]["request_id"] == "1f0c"
+
+
+@pytest.mark.parametrize(("request_id", "code", "part"), [("9", 3, "no request '9'"), ("1f", 5, "any of 1f0c, 1f77")])
+def test_no_value_is_read_for_a_request_that_is_not_there(
+    daemon: FakeDaemon, request_id: str, code: int, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys
+
+    assert run(["secrets", "give", request_id]) == code
+    assert part in capsys.readouterr().err
+    assert sys.stdin.read() == "hunter2-hunter2\n"
+    assert daemon.requests[-1][0] == "secret.list"
