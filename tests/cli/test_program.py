@@ -1,5 +1,6 @@
 """The program as a whole: help, lazy imports, errors and their exit codes."""
 
+import json
 import os
 import re
 import signal
@@ -231,6 +232,59 @@ def test_output_into_a_closed_pipe_is_silent(daemon: FakeDaemon) -> None:
         ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
         assert ran.stderr == ""
         assert ran.stdout.splitlines()[-1] == "141"
+
+
+@pytest.mark.parametrize("command", ["tail -f s1", "events", "call event.follow"])
+def test_who_follows_something_silent_ends_with_the_reader_of_its_output(daemon: FakeDaemon, command: str) -> None:
+    piece = {"data": "", "encoding": "base64", "offset": 0, "next_offset": 0, "missed_bytes": 0, "eof": False}
+    daemon.result("session.list", {"sessions": [session()]})
+    daemon.result("session.read", {**piece, "lossy": False})
+    asked = threading.Event()
+    opened = {"offset": 0, "rows": 24, "cols": 80, "number": 0}
+
+    def silent(request: dict[str, object]) -> list[dict[str, object]]:
+        asked.set()
+        return [{"jsonrpc": "2.0", "id": request["id"], "result": {"stream_id": "x", **opened}}]
+
+    daemon.raw("session.follow", silent)
+    daemon.raw("event.follow", silent)
+    line = [sys.executable, "-m", "ptybridge", *command.split()]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:
+        assert asked.wait(60)
+        assert follower.stdout is not None
+        follower.stdout.close()
+        assert follower.stderr is not None
+        assert (follower.stderr.read(), follower.wait(60)) == (b"", 141)
+
+
+@pytest.mark.parametrize("command", ["ls", "ls --running", "info s1", "call session.list", "--help"])
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(daemon: FakeDaemon, command: str, streams: str) -> None:
+    daemon.result("session.list", {"sessions": [session()]})
+    daemon.result("session.get", session())
+    line = f"{sys.executable} -m ptybridge {command} {streams}; exit $?"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_name_can_be_printed_in_every_encoding(daemon: FakeDaemon, encoding: str) -> None:
+    known = session(name="größe日本")
+    daemon.result("session.list", {"sessions": [known]})
+    daemon.result("session.get", known)
+    for command in (["ls"], ["ls", "--running"], ["info", "s1"], ["info", "ö"], ["--help"]):
+        ran = _encoded(encoding, command)
+        assert b"Traceback" not in ran.stderr
+        assert ran.returncode == (3 if command[-1] == "ö" else 0)
+    for command in (["ls", "--json"], ["info", "s1", "--json"], ["call", "session.get", "session_id=s1"]):
+        answer = json.loads(_encoded(encoding, command).stdout.decode(encoding))
+        assert (answer if isinstance(answer, dict) else answer[0])["name"] == "größe日本"
+
+
+def _encoded(encoding: str, command: list[str]) -> "subprocess.CompletedProcess[bytes]":
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    return subprocess.run([sys.executable, "-m", "ptybridge", *command], env=env, capture_output=True, check=False)
 
 
 def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:

@@ -1,6 +1,7 @@
 """One invocation of a command: its configuration, its connections, and how it prints."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ptybridge.api.operation import Operation, Params
+from ptybridge.cli.unwritten import end_with_reader
 from ptybridge.config import Config, Loaded, load
 from ptybridge.errors import ConnectionLost, DaemonUnreachable
 from ptybridge.sdk.blocking import Connection, connect
@@ -110,6 +112,7 @@ class App:
 
     def stream(self, operation: Operation[P, R], params: P) -> ResumingStream[R]:
         """Open a stream on a connection of its own, which is closed at the end. It goes on with the next daemon."""
+        end_with_reader()
         stream = self.client.stream(operation, params)
         self._opened.append(stream)
         return stream
@@ -136,10 +139,16 @@ class App:
 
 
 def harmless_json(text: str) -> str:
-    """Escape what JSON may hold as it is, but what would steer or deceive a terminal."""
-    if text.isascii() or not sys.stdout.isatty():
+    """Escape what JSON may hold as it is, but what would steer or deceive a terminal, or what is not in its letters."""
+    if text.isascii():
         return text
+    import codecs
     import json
+
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    if not sys.stdout.isatty():
+        return text
 
     from ptybridge.text import UNPRINTABLE
 

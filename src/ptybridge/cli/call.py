@@ -5,11 +5,13 @@ from typing import Any
 import click
 import msgspec
 
+from ptybridge.api.operation import Effect
 from ptybridge.api.registry import AnyOperation, contract
 from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
-from ptybridge.errors import InvalidParams, MethodNotFound
+from ptybridge.cli.unwritten import end_with_reader
+from ptybridge.errors import InvalidParams, MethodNotFound, SessionNotFound
 from ptybridge.mistakes import told
 
 
@@ -44,11 +46,17 @@ def call_command(app: App, method: str, assignments: tuple[str, ...]) -> None:
     if operation is None:
         app.emit(app.connection.call_raw(method, params))
     elif operation.kind == "stream":
+        if operation.effect is Effect.READS:
+            end_with_reader()
         with app.once(operation) as connection:
             for event in connection.stream_raw(method, {name: getattr(params, name) for name in given}):
                 app.emit_line(event)
     else:
-        app.emit(app.client.call_raw(operation, params, given))
+        try:
+            app.emit(app.client.call_raw(operation, params, given))
+        except SessionNotFound as exc:
+            exc.hint = "operations take a session's id, not its name: `ptybridge ls` shows both"
+            raise
 
 
 def _known(method: str) -> AnyOperation | None:
@@ -108,7 +116,7 @@ def ops_command(app: App, method: str | None) -> None:
         app.emit([_description(one) for one in contract()])
     else:
         rows = [[(one.name, "bold"), (one.kind, ""), (one.summary, "")] for one in contract()]
-        print(*output.table(("OPERATION", "KIND", "WHAT IT DOES"), rows), sep="\n")
+        print(*output.table(("OPERATION", "KIND", "WHAT IT DOES"), rows, ("KIND",)), sep="\n")
 
 
 def _description(operation: AnyOperation) -> dict[str, Any]:

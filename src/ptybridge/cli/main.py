@@ -1,5 +1,6 @@
 """The entry point: what must be answered at once is, and everything else goes to `cli.program`."""
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -37,7 +38,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _ensure_standard_streams() -> None:
-    """Open what is closed (`<&-`): a socket of ours would get its number, and be read as standard input."""
+    """Open what is closed (`<&-`): a socket of ours would get its number, and be read as standard input.
+
+    What an encoding other than UTF-8 has no sign for is printed as "?": a session may be called anything.
+    """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
+    # Python has none for what was closed, and what is printed to no stream goes to standard output.
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import os
+import select
 import sys
+import threading
 from typing import Final
 
 from ptybridge.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILURE
@@ -23,3 +25,20 @@ def unwritten(error: OSError) -> int:
     with contextlib.suppress(OSError):
         print(f"ptybridge: the output cannot be written: {error.strerror}", file=sys.stderr)
     return EXIT_FAILURE
+
+
+def end_with_reader() -> None:
+    """End this process when nobody reads its standard output any more, as `tail -f x | grep -m 1 y` should.
+
+    Only a write would tell that otherwise, and what is followed may be silent for hours. For commands that only look.
+    """
+    threading.Thread(target=_await_reader, name="reader", daemon=True).start()
+
+
+def _await_reader() -> None:
+    poll = select.poll()
+    poll.register(1, 0)
+    # poll(2): POLLERR "is also set for a file descriptor referring to the write end of a pipe when the read end has
+    # been closed". A terminal's POLLHUP is for SIGHUP.
+    if any(event & select.POLLERR for _, event in poll.poll()):
+        os._exit(EXIT_BROKEN_PIPE)
