@@ -211,6 +211,14 @@ def test_completion_offers_names_of_sessions(daemon: FakeDaemon) -> None:
     assert "plain,rename" in _complete(env | {"COMP_WORDS": "ptybridge re", "COMP_CWORD": "1"})
 
 
+def test_completion_says_in_a_whole_sentence_what_a_command_does() -> None:
+    env = {"_PTYBRIDGE_COMPLETE": "zsh_complete", "COMP_WORDS": "ptybridge lea", "COMP_CWORD": "1"}
+    assert " ".join(_complete(env)) == "plain lease Show, take or give back the right to write to a session."
+    found = " ".join(_complete(env | {"COMP_WORDS": "ptybridge file ext", "COMP_CWORD": "2"}))
+    assert found.startswith("plain extract Extract to exactly DST")
+    assert not found.endswith("...")
+
+
 def test_completion_without_a_daemon_offers_nothing_and_starts_none() -> None:
     env = {"_PTYBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "ptybridge info ", "COMP_CWORD": "2"}
     assert _complete(env) == []
@@ -329,6 +337,59 @@ def test_a_full_disk_is_an_error_in_one_line(daemon: FakeDaemon, command: list[s
 def test_an_option_of_a_command_is_told_where_to_stand(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(line) == 2
     assert "what belongs to CMD comes behind `--`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [[], ["file"], ["key"], ["share"]])
+def test_a_command_that_needs_another_word_shows_its_help(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(line) == 2
+    shown = capsys.readouterr().err
+    assert run([*line, "--help"]) == 0
+    assert shown == capsys.readouterr().out
+
+
+def test_a_misspelt_word_of_a_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["file", "lss"]) == 2
+    assert "there is no command 'lss' (did you mean ls?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_help_is_cut_or_speaks_of_types(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run([name, "--help"])
+    page = capsys.readouterr().out
+    assert "..." not in page.replace("]...", "").replace("KEY...", "")
+    assert "RANGE" not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        (["wait", "a", "--timeout", "x"], "'x' is no number"),
+        (["tail", "a", "-n", "x"], "'x' is no whole number"),
+        (["lease", "handoff", "a"], "--to CLIENT"),
+        (["lease", "status", "a", "--to", "b"], "--to goes with handoff"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(line: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(line) == 2
+    assert part in capsys.readouterr().err
+
+
+def test_a_hint_names_the_options_of_the_command(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.error("file.delete", "is_a_directory", "/x is a directory that is not empty", hint="give `recursive`")
+    assert run(["file", "rm", "/x"]) == 5
+    assert "hint: give `--recursive`" in capsys.readouterr().err
+    daemon.error("file.mkdir", "file_exists", "/x is there", hint="give `overwrite`, or choose another name")
+    assert run(["file", "mkdir", "/x"]) == 5
+    assert "hint: give `overwrite`, or" in capsys.readouterr().err
+    daemon.error("file.move", "file_exists", "/x is there", hint="give `overwrite`, or choose another name")
+    assert run(["file", "mv", "/y", "/x"]) == 5
+    assert "hint: give `--force`, or" in capsys.readouterr().err
+
+
+def test_call_by_a_name_says_that_it_takes_ids(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.error("session.get", "session_not_found", "there is no session 'main'", hint="`ptybridge ls`")
+    assert run(["call", "session.get", "session_id=main"]) == 3
+    assert "take a session's id, not its name" in capsys.readouterr().err
 
 
 def test_an_option_that_is_not_there_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:

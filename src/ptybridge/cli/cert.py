@@ -16,7 +16,9 @@ from ptybridge.cli.command import command
 )
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @click.option("--renew", is_flag=True, help="Make a new one even if the present one is still good.")
-@click.option("--days", type=click.IntRange(1, 397), default=397, show_default=True, help="How long it is good.")
+@click.option(
+    "--days", type=click.IntRange(1, 397), default=397, metavar="N", show_default=True, help="How long it is good."
+)
 def cert_command(app: App, names: tuple[str, ...], renew: bool, days: int) -> int:
     """Make a certificate for this machine, its addresses on loopback and each NAME, or renew the one there is.
 

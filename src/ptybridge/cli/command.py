@@ -4,12 +4,19 @@ The options for the whole program (`--socket` and so on) are accepted before and
 nobody remembers which it was; the help shows them once, with the program.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
 from ptybridge.cli.app import App
+from ptybridge.errors import PtybridgeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# Of a command's help the first sentence is its summary, and stands there whole.
+SUMMARY_CHARS: Final = 400
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +27,30 @@ class Group(click.Group):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            no_such_command(ctx, args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with what they do, in as many lines as that takes."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(name)) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Offer the commands and options that begin so."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self._summary(name)) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _summary(self, name: str) -> str:
+        return self.commands[name].get_short_help_str(SUMMARY_CHARS)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples just as they are typed."""
@@ -36,6 +67,16 @@ class Command(click.Command):
         self.example = example
         self.exits = exits
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. The hint of an error names its options."""
+        try:
+            return super().invoke(ctx)
+        except PtybridgeError as exc:
+            from ptybridge.cli.wording import in_options
+
+            exc.hint = in_options(exc.hint, self.params)
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples just as they are typed."""
         for heading, text in (("Exit codes", self.exits), ("Examples", self.example)):
@@ -43,6 +84,13 @@ class Command(click.Command):
                 with formatter.section(heading):
                     for line in text.strip().splitlines():
                         formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+def no_such_command(ctx: click.Context, word: str, known: Iterable[str]) -> NoReturn:
+    """Refuse a command line whose first word is none of the commands."""
+    from ptybridge.mistakes import near
+
+    ctx.fail(f"there is no command {word!r}{near(word, known)}")
 
 
 def _into_app(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:

@@ -42,7 +42,11 @@ def cp_command(app: App, source: str, destination: str, no_clobber: bool, parent
         params = file.CopyFile(
             source=there, destination=target, cwd=os.getcwd(), overwrite=not no_clobber, create_parents=parents
         )
-        path = app.call(file.COPY, params, timeout=None).path
+        try:
+            path = app.call(file.COPY, params, timeout=None).path
+        except IsADirectory as exc:
+            exc.hint = "`ptybridge file cp -r` copies directories on the daemon's side"
+            raise
     elif here is not None:
         path = _up(app, source, _into(app, here, source), no_clobber, parents)
     else:

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def creation_options(function: F) -> F:
     """Add the options that say what to run, where and as what."""
     for option in (
-        click.argument("command", nargs=-1, type=click.UNPROCESSED),
+        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]"),
         click.option("--idle-timeout", type=click.FloatRange(min=0), metavar="S",
                      help="End the session after S seconds without output."),
         click.option("--tag", "tags", multiple=True, metavar="T", help="A tag; may be repeated."),

@@ -65,8 +65,10 @@ def lease_command(
     Everything you type at one terminal is one client: `send`, `keys` and `attach` there go on working. A script
     without a terminal names itself with --as and PTYBRIDGE_CLIENT_ID.
     """
-    if (successor is not None) != (action == "handoff"):
-        raise click.UsageError("handoff needs --to, and only handoff")
+    if action == "handoff" and successor is None:
+        raise click.UsageError("say who gets it: --to CLIENT (`ptybridge clients` shows who is there)")
+    if successor is not None and action != "handoff":
+        raise click.UsageError("--to goes with handoff")
     if holder is not None and action != "takeover":
         raise click.UsageError("--from goes with takeover")
     if reason is not None and action not in ("handoff", "takeover"):

@@ -7,16 +7,19 @@ command just its own. Errors end here, as one line and a hint; nothing else in `
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from ptybridge import __version__
 from ptybridge.cli.app import App
-from ptybridge.cli.command import global_options
+from ptybridge.cli.command import global_options, no_such_command
 from ptybridge.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
 from ptybridge.cli.unwritten import unwritten
 from ptybridge.errors import PtybridgeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name: (module below ptybridge.cli, what it does); a heading starts a new group in the help.
 COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
@@ -105,9 +108,7 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
-            from ptybridge.mistakes import near
-
-            ctx.fail(f"there is no command {args[0]!r}{near(args[0], MODULES)}")
+            no_such_command(ctx, args[0], MODULES)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,6 +116,18 @@ class Program(click.Group):
         for heading, commands in COMMANDS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(NAME_WIDTH), summary) for name, (_, summary) in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Offer the commands and options that begin so, without importing the commands."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=summary)
+            for commands in COMMANDS.values()
+            for name, (_, summary) in commands.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(
@@ -154,8 +167,13 @@ def _run(arguments: Sequence[str]) -> int:
             result = program.invoke(ctx)
     except click.exceptions.Exit as exc:
         return exc.exit_code
+    except click.exceptions.NoArgsIsHelpError as exc:
+        print(exc.ctx.get_help(), file=sys.stderr)
+        return EXIT_USAGE
     except click.UsageError as exc:
-        _complain(exc.format_message(), _usage_hint(exc))
+        from ptybridge.cli.wording import worded
+
+        _complain(worded(exc.format_message()), _usage_hint(exc))
         return EXIT_USAGE
     except click.ClickException as exc:
         _complain(exc.format_message())

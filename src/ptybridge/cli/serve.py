@@ -39,7 +39,9 @@ ONCE_GRACE_MS = 5000
 @click.option("--with-shell", is_flag=True, help="Start with a session of your shell.")
 @click.option("--web", is_flag=True, help="Serve HTTP, for browsers and scripts.")
 @click.option("--host", metavar="ADDRESS", help="Where to serve HTTP; beyond this machine only with a certificate.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Its port; the next free one when it is taken.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", help="Its port; the next free one when it is taken."
+)
 @click.option("--public", is_flag=True, help="Share one session of CMD with everybody who has the link; needs -c.")
 @click.option("--read-only", is_flag=True, help="Of --public: visitors only watch.")
 @click.option("--once", is_flag=True, help="Of --public: stop when the session ends, or the first visitor leaves.")

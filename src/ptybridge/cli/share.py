@@ -75,6 +75,7 @@ def link_command(app: App, name: str, read_only: bool, expires: int) -> None:
 @click.group(
     "share",
     cls=Group,
+    subcommand_metavar="COMMAND …",
     example="""
     ptybridge share status
     ptybridge share link ann --expires 2h

@@ -1,0 +1,29 @@
+"""Errors in the words of the command line: a daemon's hints name parameters, click's messages its own types."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+# Parameters that the options of our commands call otherwise.
+_RENAMED: Final = {"overwrite": "force"}
+_KINDS: Final = {"integer": "whole number", "integer range": "whole number", "float": "number", "float range": "number"}
+
+
+def in_options(hint: str | None, params: Iterable[click.Parameter]) -> str | None:
+    """Name the options of a command where the hint names parameters: "give `recursive`" → "give `--recursive`"."""
+    if hint is None:
+        return None
+    options = {one.name: max(one.opts, key=len) for one in params if isinstance(one, click.Option)}
+
+    def option(found: re.Match[str]) -> str:
+        name = str(found[1])
+        return f"`{options.get(name) or options.get(_RENAMED.get(name, name), name)}`"
+
+    return re.sub(r"`(\w+)`", option, hint)
+
+
+def worded(message: str) -> str:
+    """Say of a value that it is no number, where click says what it is not a valid range of."""
+    return re.sub(r"is not a valid (\w+(?: range)?)\.$", lambda kind: f"is no {_KINDS.get(kind[1], kind[1])}", message)
