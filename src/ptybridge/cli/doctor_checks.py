@@ -176,6 +176,16 @@ def check_modes(seen: Examined) -> Iterator[Finding]:
         yield Finding("files", "ok", f"looked at {looked} sockets, directories and logs in {directory}")
 
 
+def check_disks(seen: Examined) -> Iterator[Finding]:
+    """Room on the disks that are written to."""
+    from ptybridge.cli.doctor_disk import look
+
+    paths, log_dir = seen.loaded.config.paths, seen.loaded.config.session.log_dir
+    places = [("state", paths.state_dir), ("log", os.path.dirname(paths.log_file))]
+    places.append(("sockets", os.path.dirname(paths.socket)))
+    yield from look([*places, *([("logs of sessions", log_dir)] if log_dir is not None else [])])
+
+
 def check_stale(seen: Examined) -> Iterator[Finding]:
     """Sockets that nobody serves."""
     path = seen.loaded.config.paths.socket
@@ -291,8 +301,8 @@ def check_tmux(seen: Examined) -> Iterator[Finding]:
 
 
 CHECKS: Final[tuple[Callable[[Examined], Iterator[Finding]], ...]] = (
-    check_daemon, check_keeper, check_descriptors, check_modes, check_stale, check_logs, check_terminals, check_limits,
-    check_platform, check_systemd, check_tmux,
+    check_daemon, check_keeper, check_descriptors, check_modes, check_stale, check_disks, check_logs, check_terminals,
+    check_limits, check_platform, check_systemd, check_tmux,
 )  # fmt: skip
 
 
