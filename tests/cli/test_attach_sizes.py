@@ -75,6 +75,24 @@ def test_a_snapshot_for_another_window_is_drawn_anew(gap: bool, daemon: Daemon, 
     stays(daemon, anew, 2)
 
 
+def test_where_there_is_no_room_for_a_second_connection_the_picture_comes_over_the_next(
+    daemon: Daemon, attach: Attach
+) -> None:
+    terminal = attach(rows=24)
+    served = daemon.attachment()
+    shrink(terminal, served, 20)
+    served.show(b"of 24 rows", offset=900)
+    terminal.see(b"of 24 rows")
+    daemon.refusal = {"code": -32000, "message": "full", "data": {"code": "limit_reached", "retryable": True}}
+    served.send(frames.Resized(20, 80))
+    eventually(lambda: served.closed, "the connection before has ended")
+    daemon.refusal = None
+    anew = daemon.attachment(1)
+    assert (anew.params["rows"], anew.params.get("offset")) == (20, None)
+    anew.show(b"of 20 rows", rows=20)
+    terminal.see(b"of 20 rows")
+
+
 def test_a_window_that_is_again_as_the_snapshot_was_made_for(daemon: Daemon, attach: Attach) -> None:
     terminal = attach(rows=24)
     served = daemon.attachment()

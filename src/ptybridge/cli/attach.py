@@ -192,6 +192,8 @@ class _Attaching:
         except Interrupted:
             return End.SIGNAL
         except (PtybridgeError, Elapsed):
+            # Perhaps there is room for one of us only: the connection that follows this one begins with a picture.
+            self._display.received = None
             return End.LOST
         self._switch(link, anew=True)
         return None
@@ -267,7 +269,7 @@ class _Attaching:
         return End.GONE
 
     def _resume(self, link: Link, told: bool) -> End | None:
-        self._switch(link, anew=False)
+        self._switch(link, anew=self._display.received is None)
         return self._heal() if told else None
 
     def _detach_keys(self) -> str:

@@ -40,8 +40,9 @@ class _Piece(NamedTuple):
 class Display:
     """The user's terminal as the target of output.
 
-    `received` is the offset behind the last byte that came in. `misdrawn` says that the last snapshot was made for a
-    window of another size than it was drawn in: the cursor may stand in another line than the daemon believes.
+    `received` is the offset behind the last byte that came in, None when only a picture will do. `misdrawn` says that
+    the last snapshot was made for a window of another size than it was drawn in: the cursor may stand in another line
+    than the daemon believes.
     """
 
     def __init__(self, terminal: RawTerminal) -> None:
