@@ -32,12 +32,14 @@ def test_the_pen_is_taken_and_given_back(site: Site, shell: str, node: Node) -> 
     second.page.get_by_role("dialog").get_by_role("button", name="Take it").click()
     second.page.get_by_role("button", name="You have the pen").wait_for()
     second.page.locator("#viewing").wait_for(state="hidden")
-    second.page.evaluate("document.getElementById('terminal').terminal.focus()")
+    # The terminal has the focus again.
     second.type("echo sent\n")
     first.wait_screen("^sent$")
     assert "not-sent" not in first.screen()
     second.page.get_by_role("button", name="You have the pen").click()
     second.page.get_by_role("button", name="Take the pen").wait_for()
+    second.type("echo free\n")
+    first.wait_screen("^free$")
     assert node.call("lease.get", session_id=shell)["client_id"] is None
 
 

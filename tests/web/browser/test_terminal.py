@@ -18,6 +18,14 @@ def test_typing_in_a_shell(tab: Tab, shell: str) -> None:
     assert tab.page.title() == "shell"
 
 
+def test_a_click_beside_the_terminal_leaves_the_keyboard_to_it(tab: Tab, shell: str) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    tab.page.locator("#name").click()
+    tab.type("echo still $((6 * 7))\n")
+    tab.wait_screen("^still 42$")
+
+
 def test_wide_characters_and_clusters_take_the_cells_they_should(tab: Tab, shell: str) -> None:
     tab.attach(shell)
     tab.wait_screen(r"^\$ ")

@@ -64,7 +64,7 @@ class Page {
     this.#marks = new Marks(this.view.terminal);
     this.sizing = new Sizing(this.view, byId("terminal"), session, whole);
     this.sizing.apply();
-    this.people = new People(session, may);
+    this.people = new People(session, may, () => this.#focus());
     this.feed = new Feed(this.view.terminal, (offset) => this.acks.shown(offset));
     this.link = new Link(
       { sessionId: session.session_id, clientId: CLIENT_ID, viewer: this.watching, size: () => this.sizing.wanted() },
@@ -74,7 +74,10 @@ class Page {
         attached: (writer) => this.#mayType(writer),
         lost: (retryAt) => {
           this.#away = true;
-          showLost(retryAt, () => this.link.retryNow());
+          showLost(retryAt, () => {
+            this.link.retryNow();
+            this.#focus();
+          });
         },
         refused: (reason) => (this.#exit ? undefined : showRefused(reason)),
       },
@@ -152,6 +155,11 @@ class Page {
     new ResizeObserver(() => this.#resized()).observe(byId("terminal"));
     // The dot of a notice goes when somebody has looked.
     addEventListener("focus", () => this.#showTitle(this.#session.title));
+    // Who clicks beside the terminal goes on typing in it. (On a telephone that would bring up the keyboard.)
+    addEventListener("click", (event) => {
+      const mouse = event instanceof PointerEvent && event.pointerType === "mouse";
+      if (mouse && document.activeElement === document.body && getSelection()?.isCollapsed) this.#focus();
+    });
     terminal.focus();
   }
 

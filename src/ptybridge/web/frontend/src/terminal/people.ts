@@ -13,9 +13,11 @@ export class People {
   #place = byId("people");
   #pen = byId<HTMLButtonElement>("pen");
 
+  /** `turned`: the pen was taken or given, or it was not; whoever did wants to type on. */
   constructor(
     session: Session,
     readonly may: Rights,
+    readonly turned: () => void,
   ) {
     this.#session = session;
     this.#pen.hidden = !may.may("lease.acquire");
@@ -79,6 +81,7 @@ export class People {
     } catch (error) {
       toast(explain(error), "bad");
     }
+    this.turned();
   }
 
   /** Hand the pen to another, if we have it. */
