@@ -27,6 +27,8 @@ def test_the_pen_is_taken_and_given_back(site: Site, shell: str, node: Node) -> 
     second.page.locator("#viewing").wait_for()
     second.type("echo not-sent\n")
     second.page.get_by_text("Somebody else has the pen.").first.wait_for()
+    # In the words of the page, not in those of the shell.
+    assert second.page.locator(".toast", has_text="lease").count() == 0
     # Over it goes, with a question, and then it is the other who only watches.
     second.page.locator("#pen").click()
     second.page.get_by_role("dialog").get_by_role("button", name="Take it").click()
@@ -75,6 +77,38 @@ def test_on_a_telephone_there_are_the_keys_it_lacks(site: Site, node: Node) -> N
     tab.wait_screen(r"\^\[\s+\^\[\[A\^Kk")
     # Nothing sticks out to the side.
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_telephone_everything_can_be_reached_whoever_else_is_there(site: Site, shell: str) -> None:
+    others = [site.person(viewport={"width": 1100, "height": 700}) for _ in range(2)]
+    for other in others:
+        other.attach(shell)
+        other.wait_screen(r"^\$ ")
+    others[0].page.get_by_role("button", name="Take the pen").click()
+    tab = site.person(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    tab.attach(shell)
+    tab.page.locator("#pen.taken").wait_for()
+    tab.page.locator("#cropped").wait_for()
+    for name in ("pen", "menu"):
+        box = tab.page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+    assert tab.page.evaluate("innerWidth") == 390
+    tab.page.get_by_role("button", name="Menu").tap()
+    tab.page.get_by_role("button", name="Full screen").wait_for()
+
+
+def test_who_looks_at_anothers_size_is_told_whether_something_is_missing(site: Site, shell: str) -> None:
+    large = site.person(viewport={"width": 1200, "height": 700})
+    small = site.person(viewport={"width": 600, "height": 400})
+    for tab in (large, small):
+        tab.attach(shell)
+        tab.wait_screen(r"^\$ ")
+    small.type("x")
+    rows, cols = small.size()
+    large.page.get_by_text(f"{cols}×{rows}, by another window").wait_for()
+    large.type("x")
+    small.page.get_by_text(", shown in part").wait_for()
 
 
 def test_somebody_without_a_login_sees_nothing_but_the_login(site: Site, shell: str) -> None:

@@ -3,7 +3,7 @@
 import "../common/base.css";
 import "./terminal.css";
 
-import { ApiError, call, explain } from "../common/api";
+import { ApiError, call, explain, sentence } from "../common/api";
 import { CLIENT_ID } from "../common/client";
 import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
@@ -50,6 +50,8 @@ class Page {
   #marks: Marks;
   #away = false;
   #told: Size | null = null;
+  /** The session's size while another window has set it and we get pictures. */
+  #others: Size | null = null;
 
   constructor(
     session: Session,
@@ -182,7 +184,7 @@ class Page {
 
   #send(data: Uint8Array): void {
     if (this.#exit || !data.length) return;
-    if (!this.#writer) return toast(this.people.taken ? "Somebody else has the pen." : "You are only watching.");
+    if (!this.#writer) return toast(this.people.taken ? "Somebody else has the pen. You are watching." : "You are only watching.");
     if (this.link.send(input(data)) || this.#away) return;
     // Typed while the page was still connecting: it comes a moment later.
     if (this.#early.length < MOST_EARLY) this.#early.push(data);
@@ -190,6 +192,7 @@ class Page {
 
   #resized(): void {
     this.sizing.apply();
+    this.#showOthers();
     const { rows, cols } = this.sizing.wanted();
     if (rows !== this.#told?.rows || cols !== this.#told.cols) this.#tellSize();
   }
@@ -235,7 +238,9 @@ class Page {
       case "detached":
         return this.#detached(frame.reason, frame.text);
       case "error":
-        return toast(frame.hint ? `${frame.message} – ${frame.hint}` : frame.message, "bad");
+        // The button in the header says who has it, and takes it over. Hints are for shells.
+        if (frame.code === "lease_held") return toast("Somebody else has the pen. You are watching.");
+        return toast(sentence(frame.message), "bad");
     }
   }
 
@@ -265,9 +270,18 @@ class Page {
     });
     // As large as the session, scaled to the window: then the output itself comes, not a part of a picture.
     if (rendered && this.sizing.whole) return this.feed.then(() => this.#tellSize());
-    const cropped = byId("cropped");
-    cropped.hidden = !rendered;
-    setText(cropped, `${cols}×${rows}, shown in part`);
+    this.#others = rendered ? size : null;
+    this.#showOthers();
+  }
+
+  /** Say that the session has the size of another window, if it has. */
+  #showOthers(): void {
+    byId("cropped").hidden = this.#others === null;
+    if (this.#others === null) return;
+    const { rows, cols } = this.#others;
+    const room = this.sizing.wanted();
+    setText(byId("cropped-size"), `${cols}×${rows}`);
+    setText(byId("cropped-how"), cols > room.cols || rows > room.rows ? ", shown in part" : ", by another window");
   }
 
   #ended(exit: Exit): void {
