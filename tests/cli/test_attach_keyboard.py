@@ -134,6 +134,20 @@ def test_help_is_drawn_over_the_picture_and_any_key_draws_it_anew(daemon: Daemon
     eventually(lambda: daemon.served[0].closed, "the old connection is closed")
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_in_the_help_the_keys_work_as_it_says_with_the_prefix(daemon: Daemon, attach: Attach, together: bool) -> None:
+    terminal = attach()
+    served = daemon.attachment()
+    served.show()
+    terminal.see(b"hello")
+    terminal.type(PREFIX + b"?")
+    terminal.see(b"Any other key goes back.")
+    for typed in [PREFIX + b"d"] if together else [PREFIX, b"d"]:
+        terminal.type(typed)
+    assert terminal.end() == 0
+    assert served.typed == b""
+
+
 def test_a_key_draws_the_screen_anew(daemon: Daemon, attach: Attach) -> None:
     terminal = attach()
     daemon.attachment().show()

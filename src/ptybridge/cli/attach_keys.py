@@ -29,7 +29,8 @@ class Keyboard:
     """Sorts what is typed. While `muted` nothing goes to the child. Raises InvalidParams for a bad `prefix`."""
 
     def __init__(self, prefix: str | None, *, muted: bool) -> None:
-        self._scanner = DetachScanner(parse_prefix(prefix or "none"))
+        self._prefix = parse_prefix(prefix or "none")
+        self._scanner = DetachScanner(self._prefix)
         self.muted = muted
         self._refused = False
 
@@ -54,6 +55,10 @@ class Keyboard:
             if actions and actions[0] != "literal":
                 return forward, Command(actions[0])
         return forward, None
+
+    def behind_prefix(self, data: bytes) -> bytes:
+        """Return what was typed without the prefix before it."""
+        return data.removeprefix(self._prefix)
 
     def release(self, final: bool = False) -> bytes:
         """Return what was held, because nothing has followed."""
@@ -84,7 +89,7 @@ def help_lines(prefix: str) -> list[str]:
     }
     lines = [f"{key}, then"]
     lines += [f"  {name:{len(key)}}  {action}" for name, action in actions.items()]
-    lines.append("Any key draws the screen anew.")
+    lines.append("Any other key goes back.")
     width = max(map(len, lines))
     return [line.ljust(width) for line in lines]
 
