@@ -37,8 +37,11 @@ TEST_JOBS := 2
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
+# The first session's shell has the environment of `serve`; with these its own `make` would be taken for a part of ours.
+WITHOUT_MAKE := env -u MAKELEVEL -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKE_TERMOUT -u MAKE_TERMERR
+
 run: $(RUN_STAMP) ## Start the daemon in the foreground with a first session of your shell, and print a link to it for a browser
-	@exec $(BIN)/ptybridge serve --with-shell --web $(RUN_ARGS)
+	@exec $(WITHOUT_MAKE) $(BIN)/ptybridge serve --with-shell --web $(RUN_ARGS)
 
 test: $(DEV_STAMP) $(PAGES) ## Run all tests (TEST_ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -m "not soak" -n $(TEST_JOBS) --dist worksteal $(TEST_ARGS)

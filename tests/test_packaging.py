@@ -147,3 +147,15 @@ def test_second_make_starts_at_once(bare_tree: Path) -> None:
     plan = make("--dry-run", "run", cwd=bare_tree).stdout
     assert "pip install" not in plan
     assert "serve --with-shell" in plan
+
+
+def test_make_is_not_in_the_environment_of_what_it_runs(bare_tree: Path) -> None:
+    binaries = bare_tree / ".venv/bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").touch()
+    (binaries / "ptybridge").write_text("#!/bin/sh\nenv")
+    (binaries / "ptybridge").chmod(0o755)
+    (bare_tree / ".venv/.ptybridge-run").touch()
+    shown = make("run", cwd=bare_tree).stdout.splitlines()
+    assert any(line.startswith("PATH=") for line in shown)
+    assert [line for line in shown if line.startswith(("MAKE", "MFLAGS"))] == []
