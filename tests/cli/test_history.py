@@ -47,6 +47,8 @@ def test_commands_of_a_session_at_the_shell(cli: Cli) -> None:
     assert len(cli("history", "work").stdout.splitlines()) == 4
     wants = cli("run", "--in", "work", "-c", "read x")
     assert wants.returncode == 124
-    assert "waits for input" in wants.stderr
-    assert cli("run", "--in", "work", "--", "true").returncode == 5
+    assert "it waits for input: see `ptybridge attach work`" in wants.stderr
+    busy = cli("run", "--in", "work", "--", "true")
+    assert busy.returncode == 5
+    assert "`ptybridge wait work --done` waits for its prompt" in busy.stderr
     assert cli("run", "--in", "work", "--keep", "--", "true").returncode == 2

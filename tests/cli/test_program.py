@@ -390,6 +390,11 @@ def test_call_by_a_name_says_that_it_takes_ids(daemon: FakeDaemon, capsys: pytes
     daemon.error("session.get", "session_not_found", "there is no session 'main'", hint="`ptybridge ls`")
     assert run(["call", "session.get", "session_id=main"]) == 3
     assert "take a session's id, not its name" in capsys.readouterr().err
+    daemon.error(
+        "session.recover", "session_not_found", "no session in tmux has the name 'main'", hint="`ptybridge ls`"
+    )
+    assert run(["call", "session.recover", "name=main", "owner=me"]) == 3
+    assert "hint: `ptybridge ls`" in capsys.readouterr().err
 
 
 def test_an_option_that_is_not_there_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,7 +224,7 @@ async def test_a_holder_whose_connections_have_ended_is_gone_until_it_is_back(
         if (await client.call(lease.GET, session_id=session_id)).holder_gone:
             break
         await trio.sleep(0.01)
-    with pytest.raises(LeaseHeld, match="not connected"):
+    with pytest.raises(LeaseHeld, match=r"^'a', which is not connected any more, has the lease"):
         await client.call(terminal.WRITE, session_id=session_id, data="x", client_id="b")
     await client.call(terminal.WRITE, session_id=session_id, data="x", client_id="a")
     assert not (await client.call(lease.GET, session_id=session_id)).holder_gone
@@ -259,7 +259,7 @@ async def test_attaching_takes_no_lease(client: Client) -> None:
         assert link.opened.mode == "viewer"
         assert "'a' has the lease" in (await link.next_of(frames.Error)).message
         await client.call(lease.HANDOFF, session_id=session_id, client_id="a", target_client_id="c", reason="go")
-        assert "'c' has the lease" in (await link.next_of(frames.Error)).message
+        assert "'c', which is not connected any more, has the lease" in (await link.next_of(frames.Error)).message
         await client.call(lease.HANDOFF, session_id=session_id, client_id="c", target_client_id="a", reason="back")
         assert (await client.call(lease.GET, session_id=session_id)).client_id == "a"
     async with client.attach(session_id=session_id, rows=30, cols=120, client_id="a") as link:

@@ -220,8 +220,8 @@ class Pump:
             self._send(link, self._keyboard.release(final=True))
             return End.HANGUP if self._terminal.interactive else None
         if self._helping:
-            # The keys work with the prefix, as the help says, and without it. Reports (of a key's release, of the mouse)
-            # are none.
+            # The keys work with the prefix, as the help says, and without it.
+            # Reports (of a key's release, of the mouse) are none.
             key = self._keyboard.behind_prefix(data)
             return None if not key or key[:2] == b"\x1b[" else _HELP_KEYS.get(key[:1], End.REDRAW)
         if self._notice_until is not None and not self._lease_held:

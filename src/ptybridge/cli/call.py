@@ -55,7 +55,8 @@ def call_command(app: App, method: str, assignments: tuple[str, ...]) -> None:
         try:
             app.emit(app.client.call_raw(operation, params, given))
         except SessionNotFound as exc:
-            exc.hint = "operations take a session's id, not its name: `ptybridge ls` shows both"
+            if "session_id" in given:
+                exc.hint = "operations take a session's id, not its name: `ptybridge ls` shows both"
             raise
 
 

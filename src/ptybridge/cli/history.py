@@ -14,6 +14,7 @@ from ptybridge.cli.command import command
 from ptybridge.cli.exits import EXIT_FAILURE, EXIT_TIMEOUT
 from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find, find_id, target_argument
+from ptybridge.errors import Busy
 from ptybridge.text import UNPRINTABLE, printable
 
 
@@ -123,6 +124,7 @@ def _print(one: Match) -> None:
 def run_inside(app: App, target: str, words: Sequence[str], shell_command: str | None, timeout: float | None) -> int:
     """Run a command in the shell of a session; return its status."""
     text = shell_command if shell_command is not None else shlex.join(words)
+    quoted = shlex.quote(target)
     params = RunCommand(
         session_id=find(app, target).session_id,
         command=text,
@@ -130,14 +132,18 @@ def run_inside(app: App, target: str, words: Sequence[str], shell_command: str |
         max_output_bytes=16 << 20,
         client_id=client_name(),
     )
-    done = app.call(RUN, params, None)
+    try:
+        done = app.call(RUN, params, None)
+    except Busy as exc:
+        exc.hint = f"`ptybridge wait {quoted} --done` waits for its prompt, `ptybridge attach {quoted}` shows it"
+        raise
     sys.stdout.write(UNPRINTABLE.sub(lambda found: found[0] if found[0] in "\n\t" else "", done.output))
     sys.stdout.flush()
     if done.reason == "completed":
         return EXIT_FAILURE if done.exit_code is None else done.exit_code
     reasons = {
         "timeout": "it runs on after the time",
-        "needs_input": "it waits for input; see `ptybridge attach`",
+        "needs_input": f"it waits for input: see `ptybridge attach {quoted}`",
         "exited": "the session has ended",
         "gap": "output was discarded before its end was found",
     }

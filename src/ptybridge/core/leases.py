@@ -99,9 +99,9 @@ class Lease:
     def refusal(self, session_id: str) -> LeaseHeld:
         """Return the error for somebody who does not hold it."""
         assert self.holder is not None
-        gone = ", which is not connected any more" if self.holder_gone else ""
+        gone = ", which is not connected any more," if self.holder_gone else ""
         return LeaseHeld(
-            f"{self.holder.client_id!r} has the lease of session {session_id}{gone}",
+            f"{self.holder.client_id!r}{gone} has the lease of session {session_id}",
             hint=HINT,
             client_id=self.holder.client_id,
             holder_gone=self.holder_gone,
