@@ -68,6 +68,7 @@ async def daemon(
     if gate is not None:
         monkeypatch.setattr("ptybridge.web.app.Gate", gate)
     monkeypatch.setattr(ServerConfig, "keep_alive_timeout", idle_seconds)
+    monkeypatch.setattr(ServerConfig, "between_timeout", idle_seconds)
     socket_path = runtime_dir / "p" / "daemon.sock"
     paths = config.Paths(
         socket=str(socket_path),

@@ -95,6 +95,32 @@ async def test_s11_who_does_not_come_to_the_point_is_shown_the_door(connect: Con
                 pass  # that is a door, too
 
 
+async def test_s11_who_has_asked_something_does_not_stay_for_ever(
+    connect: Connect, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = await connect()
+    for _ in range(3):
+        assert (await http.get("/health")).status == 200
+    monkeypatch.setattr(ServerConfig, "between_timeout", 0.05)
+    assert (await http.get("/health")).status == 200
+    await eventually(lambda: daemon.web.connections == 0)
+
+
+@pytest.mark.parametrize(
+    "head", ["GET /health HTTP/1.1\r\nconnection: close\r\n", "GET /health HTTP/1.0\r\n", "GET /v1/node HTTP/1.0\r\n"]
+)
+async def test_a_connection_ends_with_its_last_answer(http: Http, connect: Connect, daemon: Daemon, head: str) -> None:
+    last = await connect()
+    await last.stream.send_all(f"{head}host: {http.host}\r\n\r\n".encode())
+    seen = bytearray()
+    with trio.fail_after(PATIENCE_SECONDS):
+        while data := await last.stream.receive_some():
+            seen += data
+    assert seen.startswith(b"HTTP/1.1 200 ")
+    assert seen.endswith(b"}")
+    await eventually(lambda: daemon.web.connections == 1)
+
+
 async def test_a_head_without_end_is_refused(connect: Connect) -> None:
     http = await connect()
     with trio.fail_after(PATIENCE_SECONDS):

@@ -8,6 +8,8 @@ A handler finds `take_over` in `scope["state"]`. On HTTP/1.1 it stops Hypercorn'
 or without TLS; from then on everything Hypercorn would send is dropped, and when the handler ends it closes the stream.
 This is the one place that reaches into Hypercorn (`hypercorn.trio.run.TCPServer`); its version is pinned, and
 `tests/web/test_takeover.py` guards what is relied on.
+The end of an answer cancels its handler, in whose task Hypercorn then still has to close the connection, or to set the
+clock of one that is kept: both are shielded here, or connections would stay open for ever.
 What goes wrong on a connection ends that one; Hypercorn would end the server.
 """
 
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 RULES: Final = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
 # A slow peer that does take something is waited for anew after each piece.
 PIECE_BYTES: Final = 64 * 1024
+# Closing waits for nobody; should a stream's do so after all, the connection's end closes it once more.
+CLOSE_SECONDS: Final = 5.0
 
 
 class Sends:
@@ -72,6 +76,8 @@ class ServerConfig(HypercornConfig):
     tls: ssl.SSLContext | None = None
     max_connections: int = 1024
     connections: int = 0
+    # A first request comes within `keep_alive_timeout`, which is short; whoever has made one may think about the next.
+    between_timeout: float = 75.0
 
     def create_ssl_context(self) -> ssl.SSLContext | None:
         """Return ours, whose certificate can be renewed, if there is one."""
@@ -89,6 +95,7 @@ class Takeover(TCPServer):
         own = {"take_over": self.take_over, "terminated": context.terminated.wait}
         super().__init__(app, config, context, LifespanState({**state, **own}), stream)
         self._taken = False
+        self._asked = False
         self._reading = trio.CancelScope()
         self._stopped = trio.Event()
 
@@ -107,6 +114,8 @@ class Takeover(TCPServer):
                 await super()._read_data()
         finally:
             self._stopped.set()
+        # Whoever has gone asks for nothing more; waited out, the clock would keep the connection for its time.
+        await self.idle_task.stop()
 
     async def run(self) -> None:
         """Serve it until it ends."""
@@ -129,8 +138,16 @@ class Takeover(TCPServer):
         """Send what the protocol has to send, but not for ever; nothing once the stream is another's."""
         if self._taken:
             return
+        if isinstance(event, Closed):
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._close()
+            await self.protocol.handle(Closed())
+            return
         if not isinstance(event, RawData):
-            await super().protocol_send(event)
+            self._asked = True
+            if not self._stopped.is_set():
+                with trio.CancelScope(shield=True):  # nothing in there waits for anybody
+                    await super().protocol_send(event)
             return
         async with self.send_lock:
             try:
@@ -140,6 +157,13 @@ class Takeover(TCPServer):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
         await self.protocol.handle(Closed())
+
+    async def _idle_timeout(self) -> None:
+        """End a connection on which nothing is asked; Hypercorn starts this anew whenever that begins."""
+        with trio.move_on_after(self.config.between_timeout if self._asked else self.config.keep_alive_timeout):
+            await self.context.terminated.wait()
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
 
 def install() -> None:
