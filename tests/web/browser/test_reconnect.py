@@ -2,8 +2,11 @@
 
 import re
 
+from playwright.sync_api import WebSocketRoute
 from tests.survival.harness import Node, eventually
 from tests.web.browser.conftest import Site, Tab
+
+from ptybridge.wire import attach as frames
 
 
 def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: str, node: Node, web_port: str) -> None:
@@ -19,6 +22,52 @@ def test_a_killed_daemon_is_waited_for_and_nothing_is_missed(tab: Tab, shell: st
     tab.page.locator("#banner").wait_for(state="hidden")
     tab.type("echo again\n")
     tab.wait_screen("^again$")
+
+
+def layout(tab: Tab) -> dict[str, float]:
+    """How large the terminal is, and how much of it lies below its place."""
+    found: dict[str, float] = tab.page.evaluate(
+        """() => {
+            const { rows, cols } = document.getElementById("terminal").terminal;
+            const stage = document.getElementById("stage").getBoundingClientRect();
+            const { bottom } = document.querySelector(".xterm-screen").getBoundingClientRect();
+            return { rows, cols, height: stage.height, hidden: Math.max(0, bottom - stage.bottom) };
+        }"""
+    )
+    return found
+
+
+def test_what_is_said_above_the_terminal_takes_nothing_from_it(tab: Tab, shell: str, node: Node) -> None:
+    routes: list[WebSocketRoute] = []
+
+    def pass_on(page: WebSocketRoute) -> None:
+        routes.append(page)
+        page.connect_to_server()
+
+    tab.page.route_web_socket("**/attach?*", pass_on)
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    # Not before the session has this size.
+    tab.wait(lambda: node.call("session.get", session_id=shell)["rows"] == tab.size()[0], "the size of the window")
+    before = layout(tab)
+    assert before["hidden"] == 0
+    routes[-1].send(frames.encode(frames.Gap(0, 5_836_692)))
+    tab.page.get_by_text("5.8 MB of output skipped").wait_for()
+    assert layout(tab) == before
+    node.kill()
+    tab.page.get_by_text("Connection lost").wait_for()
+    assert layout(tab) == before
+
+
+def test_who_presses_now_can_type_at_once(tab: Tab, shell: str, node: Node, web_port: str) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    node.kill()
+    tab.page.get_by_role("button", name="Now").click()
+    node.start(env={"PTYBRIDGE_WEB_PORT": web_port})
+    tab.page.get_by_text("Connected again").wait_for()
+    tab.type("echo back $((6 * 7))\n")
+    tab.wait_screen("^back 42$")
 
 
 def test_the_dashboard_comes_back_too(site: Site, node: Node, web_port: str) -> None:

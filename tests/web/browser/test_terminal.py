@@ -74,7 +74,7 @@ def test_the_session_takes_the_windows_size(site: Site, node: Node, width: int, 
     tab = site.person(viewport={"width": width, "height": height})
 
     def agree() -> bool:
-        # The page may need several steps: what is said above the terminal comes and goes, and takes lines.
+        # It may need several steps until the page and the session agree.
         told = re.findall(r"^(\d+) (\d+)$", tab.screen(), re.MULTILINE)
         return bool(told) and tuple(map(int, told[-1])) == tab.size()
 

@@ -1,30 +1,48 @@
-/** The line above the terminal that says what the connection is doing, and cards when the session is over. */
+/** What is said about the connection, over the top of the terminal, and what is said when the session is over. */
 
 import { sentence } from "../common/api";
 import { address } from "../common/base";
 import { confirmed } from "../common/confirm";
 import { ask } from "../common/dialog";
-import { byId, h } from "../common/dom";
+import { byId, h, setText } from "../common/dom";
 import { type Session, commandLine, ending } from "../common/model";
 import { duration } from "../common/time";
 import type { Exit } from "./frames";
 
-const banner = byId("banner");
-let countdown: ReturnType<typeof setInterval> | undefined;
+const LOST_AGAIN_MS = 500;
 
-/** Say something until `clearBanner`; with a button if there is something to do. */
-export function setBanner(text: string, kind: "info" | "wait" = "info", action?: { label: string; act: () => void }): void {
+interface Shown {
+  kind?: "info" | "wait";
+  /** How long it is said; without it until something else is, or `clearBanner`. */
+  ms?: number;
+  action?: { label: string; act: () => void };
+}
+
+const banner = byId("banner");
+const said = h("span", {});
+let act = (): void => undefined;
+// One button for all that is said: another one would take the click from who is just pressing.
+const button = h("button", { type: "button", onclick: () => act() });
+banner.append(said, button);
+let countdown: ReturnType<typeof setInterval> | undefined;
+let over: ReturnType<typeof setTimeout> | undefined;
+
+/** Say something over the top of the terminal, which keeps its size meanwhile; with a button if there is something to do. */
+export function setBanner(text: string, { kind = "info", ms, action }: Shown = {}): void {
   clearInterval(countdown);
+  clearTimeout(over);
   banner.className = kind;
-  banner.replaceChildren(
-    h("span", {}, text),
-    ...(action ? [h("button", { type: "button", onclick: action.act }, action.label)] : []),
-  );
+  setText(said, text);
+  button.hidden = action === undefined;
+  setText(button, action?.label ?? "");
+  act = action?.act ?? (() => undefined);
   banner.hidden = false;
+  if (ms !== undefined) over = setTimeout(clearBanner, ms);
 }
 
 export function clearBanner(): void {
   clearInterval(countdown);
+  clearTimeout(over);
   banner.hidden = true;
 }
 
@@ -33,11 +51,8 @@ export function showLost(retryAt: number, retry: () => void): void {
     const seconds = Math.ceil((retryAt - Date.now()) / 1000);
     return `Connection lost. What you type is not sent. ${seconds > 1 ? `Trying again in ${seconds} s …` : "Connecting …"}`;
   };
-  setBanner(text(), "wait", { label: "Now", act: retry });
-  countdown = setInterval(() => {
-    const place = banner.firstElementChild;
-    if (place) place.textContent = text();
-  }, 500);
+  setBanner(text(), { kind: "wait", action: { label: "Now", act: retry } });
+  countdown = setInterval(() => setText(said, text()), LOST_AGAIN_MS);
 }
 
 /** The session is over: how, how long it took, and what to do now; `again`: it may be run again. */

@@ -8,6 +8,7 @@ import { CLIENT_ID } from "../common/client";
 import { byId, setText } from "../common/dom";
 import { followEvents } from "../common/events";
 import { Drawer } from "../files/drawer";
+import { size } from "../files/model";
 import { type Session, label } from "../common/model";
 import { oneAtATime } from "../common/one";
 import { plain } from "../common/plain";
@@ -15,7 +16,7 @@ import { type Rights, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { Acks } from "./acks";
-import { clearBanner, setBanner, showEnd, showLost, showRefused } from "./banner";
+import { setBanner, showEnd, showLost, showRefused } from "./banner";
 import { addClipboard, writeClipboard } from "./clipboard";
 import { Feed } from "./feed";
 import { type Exit, type Frame, input, resize } from "./frames";
@@ -31,7 +32,8 @@ import { addSearch } from "./search";
 import { type Size, Sizing } from "./size";
 import { type View, changeFontSize, makeView, toggleScreenReader } from "./view";
 
-const BANNER_MS = 8000;
+const SKIPPED_MS = 8000;
+const CONNECTED_MS = 2500;
 // Keystrokes and pastes before the first connection; more is no typing.
 const MOST_EARLY = 100;
 
@@ -204,8 +206,7 @@ class Page {
 
   #connected(resumed: boolean): void {
     if (this.#away) {
-      setBanner(resumed ? "Connected again; nothing was missed." : "Connected again.");
-      setTimeout(clearBanner, 2500);
+      setBanner(resumed ? "Connected again; nothing was missed." : "Connected again.", { ms: CONNECTED_MS });
     }
     this.#away = false;
     this.#tellSize();
@@ -226,9 +227,7 @@ class Page {
         this.link.offset = null;
         return this.feed.write(frame.data, frame.offset);
       case "gap":
-        setBanner(`${frame.end - frame.start} bytes of output came too fast to be shown; this is how it stands now.`);
-        setTimeout(clearBanner, BANNER_MS);
-        return;
+        return setBanner(`${size(frame.end - frame.start)} of output skipped; this is how it stands now.`, { ms: SKIPPED_MS });
       case "resized":
         return this.#sessionResized(frame.rows, frame.cols, frame.rendered);
       case "mode":
