@@ -165,6 +165,37 @@ def test_the_end_is_told_and_can_be_begun_again(tab: Tab, node: Node) -> None:
     tab.wait_screen("^got y$")
 
 
+def test_after_the_end_the_last_lines_can_be_read(tab: Tab, node: Node) -> None:
+    tab.attach(node.create("seq 200; read line; printf 'this went wrong'; exit 1", name="job"))
+    tab.wait_screen("^200$")
+    tab.type("x\n")
+    tab.page.get_by_role("heading", name="Exited with status 1").wait_for()
+
+    def below() -> float:
+        """How much of the lines lies under what is said about the end, in pixels."""
+        lines, said = (tab.page.locator(one).bounding_box() for one in (".xterm-screen", "#ending"))
+        assert lines is not None
+        assert said is not None
+        return lines["y"] + lines["height"] - said["y"]
+
+    tab.wait(lambda: below() <= 0 and tab.screen().endswith("this went wrong"), "the last line above it")
+    # Keys still scroll, and one of them leads on.
+    tab.page.keyboard.press("Shift+PageUp")
+    above = "() => { const { baseY, viewportY } = document.getElementById('terminal').terminal.buffer.active;"
+    tab.wait(lambda: tab.page.evaluate(f"{above} return baseY > viewportY; }}"), "the lines above")
+    tab.page.keyboard.press("Tab")
+    assert tab.page.evaluate("document.activeElement.textContent") == "All sessions"
+
+
+def test_a_shell_that_has_ended_runs_nothing(tab: Tab, node: Node) -> None:
+    tab.attach(node.create(["bash"]))
+    tab.wait_screen(r"\$ $|# $")
+    tab.type("exit\n")
+    tab.page.get_by_role("heading", name="Exited with status 0").wait_for()
+    tab.wait(lambda: tab.page.locator(".command-mark").count(), "the mark of the command")
+    assert tab.page.locator(".command-mark.running").count() == 0
+
+
 def test_a_program_without_a_terminal_gets_lines(tab: Tab, node: Node) -> None:
     tab.attach(node.create("while read line; do echo got $line; done", backend="pipes"))
     tab.type("one\ntwo\n")

@@ -62,22 +62,18 @@ export function showEnd(session: Session, exit: Exit, again: boolean): void {
   const ran = ms < 1000 ? "less than a second" : duration(ms);
   // Nobody types any more.
   document.body.classList.add("over");
-  const card = byId("ending");
-  const repeat = h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again");
-  const all = h("a", { class: "button", href: address("").href }, "All sessions");
-  card.replaceChildren(
+  const strip = byId("ending");
+  strip.replaceChildren(
     h("h2", { class: good ? "good" : "bad" }, `${good ? "✓" : "✕"} ${sentence(`${ending(exit)} `).trim()}`),
     h("p", { class: "hint" }, h("code", {}, commandLine(session)), ` · ran for ${ran}`),
     h(
       "div",
       { class: "actions" },
-      h("button", { type: "button", class: "quiet", onclick: () => (card.hidden = true) }, "Read the output"),
-      all,
-      again && repeat,
+      h("a", { class: "button", href: address("").href }, "All sessions"),
+      again && h("button", { type: "button", class: "primary", onclick: () => void runAgain(session) }, "Run again"),
     ),
   );
-  card.hidden = false;
-  (again ? repeat : all).focus();
+  strip.hidden = false;
 }
 
 /** Instead of a terminal: why there is none. */

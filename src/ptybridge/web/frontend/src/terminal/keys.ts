@@ -10,6 +10,8 @@ export interface PageKeys {
   fontSize: (by: number | null) => void;
   previousCommand: () => void;
   nextCommand: () => void;
+  /** Whether the program has ended. */
+  over: () => boolean;
 }
 
 /** What the help shows; first the keys, then what they do. */
@@ -26,6 +28,8 @@ export const KEY_HELP: [string, string][] = [
 
 export function addKeys(terminal: Terminal, keys: PageKeys): void {
   terminal.attachCustomKeyEventHandler((event) => {
+    // Nobody takes it any more: it leads on to what can be done now.
+    if (event.key === "Tab" && keys.over()) return false;
     const action = pageAction(event, keys);
     if (!action) return true;
     if (event.type === "keydown" && action() === false) return true;

@@ -148,6 +148,7 @@ class Page {
       fontSize,
       previousCommand: () => marks.go(-1),
       nextCommand: () => marks.go(1),
+      over: () => this.#exit !== null,
     });
     addClipboard(
       terminal,
@@ -181,7 +182,7 @@ class Page {
   #focus(): void {
     const files = byId("files");
     if (!files.hidden && files.contains(document.activeElement)) return;
-    if (!document.querySelector("dialog[open]") && byId("ending").hidden) this.view.terminal.focus();
+    if (!document.querySelector("dialog[open]") && !document.body.classList.contains("refused")) this.view.terminal.focus();
   }
 
   #send(data: Uint8Array): void {
@@ -288,7 +289,8 @@ class Page {
     if (exit.output_closed) this.link.expectEnd();
     this.feed.then(() => {
       this.sizing.output = null; // nothing comes any more, and what is there fits itself to the window
-      this.view.terminal.options.cursorBlink = false;
+      this.view.terminal.write("\x1b[?25l"); // no cursor: nothing can be typed
+      this.#marks.end();
       showEnd(this.#session, exit, this.may.may("session.create"));
       this.notice();
     });

@@ -46,6 +46,14 @@ export class Marks {
       this.#add(line - buffer.baseY - buffer.cursorY, { exit: exit_code, ran: state !== "prompt", ended: state === "done" });
   }
 
+  /** The shell has ended: what it was running does not run any more. */
+  end(): void {
+    const last = this.#marks.at(-1);
+    if (!last?.ran) return;
+    last.ended = true;
+    if (last.decoration?.element) draw(last.decoration.element, last);
+  }
+
   #sequence(data: string): void {
     const last = this.#marks.at(-1);
     switch (data[0]) {
