@@ -17,6 +17,7 @@ from ptybridge import errors
 from ptybridge.cli import exits
 from ptybridge.cli.command import Command, Group
 from ptybridge.cli.program import COMMANDS, MODULES, program, run
+from ptybridge.cli.wording import other_name
 
 __all__ = ["daemon"]
 
@@ -345,6 +346,20 @@ def test_a_command_that_needs_another_word_shows_its_help(line: list[str], capsy
     shown = capsys.readouterr().err
     assert run([*line, "--help"]) == 0
     assert shown == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [("kill", "called 'close'"), ("kill-server", "called 'stop'"), ("start", "called 'new'"), ("ps", "called 'ls'"),
+     ("logs", "called 'tail'"), ("detach", "press Ctrl-\\ and then d")],
+)  # fmt: skip
+def test_the_words_of_other_programs_lead_to_ours(word: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([word, "x"]) == 2
+    assert part in capsys.readouterr().err
+
+
+def test_no_word_of_another_program_is_one_of_ours() -> None:
+    assert [word for word in MODULES if other_name(word) is not None] == []
 
 
 def test_a_misspelt_word_of_a_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,12 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
+            from ptybridge.cli.wording import other_name
+
+            if (ours := other_name(args[0])) is not None:
+                ctx.fail(f"there is no command {args[0]!r}; it is called {ours!r} here")
+            if args[0] == "detach":
+                ctx.fail("there is no command 'detach': on a session press Ctrl-\\ and then d")
             no_such_command(ctx, args[0], MODULES)
         return super().resolve_command(ctx, args)
 

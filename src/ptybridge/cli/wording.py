@@ -9,6 +9,30 @@ import click
 # Parameters that the options of our commands call otherwise.
 _RENAMED: Final = {"overwrite": "force"}
 _KINDS: Final = {"integer": "whole number", "integer range": "whole number", "float": "number", "float range": "number"}
+# Words of tmux, screen, docker and the shell for what has another name here.
+_ELSEWHERE: Final = {
+    "attach": "a at attach-session resume fg",
+    "close": "kill kill-session kill-pane rm remove delete del end terminate",
+    "info": "show inspect describe display-message",
+    "kick": "detach-client",
+    "keys": "press",
+    "ls": "list list-sessions ps sessions",
+    "new": "start create new-session spawn",
+    "paste": "paste-buffer",
+    "rename": "rename-session mv",
+    "resize": "resize-window resize-pane",
+    "run": "exec",
+    "screen": "capture capture-pane hardcopy",
+    "send": "send-keys write type stuff",
+    "stop": "kill-server shutdown quit",
+    "tail": "logs log cat output follow",
+    "wait": "wait-for",
+}
+
+
+def other_name(word: str) -> str | None:
+    """Return what we call the command that is called `word` elsewhere."""
+    return next((ours for ours, theirs in _ELSEWHERE.items() if word in theirs.split()), None)
 
 
 def in_options(hint: str | None, params: Iterable[click.Parameter]) -> str | None:
