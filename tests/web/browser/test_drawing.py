@@ -74,3 +74,19 @@ def test_an_input_method_composes_in_place(tab: Tab, shell: str) -> None:
     session.send("Input.insertText", {"text": "日本"})
     tab.type("\n")
     tab.wait_screen("^日本$")
+
+
+def test_what_is_found_stands_out_in_the_light_theme_too(site: Site, shell: str) -> None:
+    tab = site.person(viewport={"width": 900, "height": 500}, color_scheme="light")
+    tab.base += "/below"
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    tab.type("printf '%s\\n' needle needle\n")
+    tab.wait_screen("^needle\nneedle$")
+    tab.page.keyboard.press("Control+Shift+F")
+    tab.type("needle")
+    light, dark = (255, 233, 168), (77, 69, 38)
+    tab.wait(lambda: {light, dark} & colours(tab) == {light}, "a light ground behind it")
+    # And in the dark one, when it becomes that meanwhile.
+    tab.page.emulate_media(color_scheme="dark")
+    tab.wait(lambda: {light, dark} & colours(tab) == {dark}, "a dark ground behind it")

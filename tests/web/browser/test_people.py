@@ -95,7 +95,13 @@ def test_on_a_telephone_everything_can_be_reached_whoever_else_is_there(site: Si
         assert box["x"] + box["width"] <= 390
     assert tab.page.evaluate("innerWidth") == 390
     tab.page.get_by_role("button", name="Menu").tap()
-    tab.page.get_by_role("button", name="Full screen").wait_for()
+    tab.page.get_by_role("button", name="Search").tap()
+    tab.page.get_by_label("Search in the output").fill("$")
+    tab.page.get_by_text("1 of 1").wait_for()
+    panel, close = (tab.page.locator(one).bounding_box() for one in ("#search", "#search-close"))
+    assert panel is not None
+    assert close is not None
+    assert close["x"] + close["width"] <= panel["x"] + panel["width"] <= 390
 
 
 def test_who_looks_at_anothers_size_is_told_whether_something_is_missing(site: Site, shell: str) -> None:

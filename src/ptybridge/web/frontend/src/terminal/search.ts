@@ -1,15 +1,27 @@
 /** The search panel over the terminal. */
 
-import type { ISearchOptions, SearchAddon } from "@xterm/addon-search";
+import type { ISearchDecorationOptions, ISearchOptions, SearchAddon } from "@xterm/addon-search";
 import type { Terminal } from "@xterm/xterm";
 
 import { byId, setText } from "../common/dom";
+import { type Theme, currentTheme, followTheme } from "../common/theme";
 
-const DECORATIONS = {
-  matchBackground: "#4d4526",
-  matchOverviewRuler: "#f2c14e",
-  activeMatchBackground: "#8a6a10",
-  activeMatchColorOverviewRuler: "#ffd97a",
+// The match that is shown is selected, too, which covers its ground: a frame tells it from the others.
+const DECORATIONS: Record<Theme, ISearchDecorationOptions> = {
+  dark: {
+    matchBackground: "#4d4526",
+    matchOverviewRuler: "#f2c14e",
+    activeMatchBackground: "#8a6a10",
+    activeMatchBorder: "#ffd97a",
+    activeMatchColorOverviewRuler: "#ffd97a",
+  },
+  light: {
+    matchBackground: "#ffe9a8",
+    matchOverviewRuler: "#a06c00",
+    activeMatchBackground: "#f2c14e",
+    activeMatchBorder: "#8a5a00",
+    activeMatchColorOverviewRuler: "#8a5a00",
+  },
 };
 
 export function addSearch(terminal: Terminal, search: SearchAddon): () => void {
@@ -22,7 +34,7 @@ export function addSearch(terminal: Terminal, search: SearchAddon): () => void {
     caseSensitive: matchCase.checked,
     regex: regex.checked,
     incremental,
-    decorations: DECORATIONS,
+    decorations: DECORATIONS[currentTheme()],
   });
   function find(forwards: boolean, incremental = false): void {
     if (!field.value) {
@@ -44,6 +56,11 @@ export function addSearch(terminal: Terminal, search: SearchAddon): () => void {
   search.onDidChangeResults(({ resultIndex, resultCount }) => {
     const at = resultIndex >= 0 ? `${resultIndex + 1} of ` : "";
     setText(count, resultCount ? `${at}${resultCount}` : field.value ? "nothing found" : "");
+  });
+  followTheme(() => {
+    if (panel.hidden) return;
+    search.clearDecorations();
+    find(true, true); // finds what is selected again
   });
   panel.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
