@@ -1,6 +1,7 @@
 """Session facts as the contract shows them, and the checks every session handler shares."""
 
 import msgspec
+import trio
 
 from ptybridge.api import lease as lease_api
 from ptybridge.api import session as api
@@ -11,6 +12,8 @@ from ptybridge.core.sessions import Sessions
 from ptybridge.model import Caller
 
 STREAMS = {"stdout": 0, "stderr": 1}
+# A terminal looks the same when it was stopped and in the moments in which a flood has filled it.
+STOPPED_SECONDS = 0.25
 
 
 def position_key(caller: Caller, client_id: str | None, stream: str | None = None) -> tuple[str, ...]:
@@ -58,9 +61,9 @@ def foreground(session: Session) -> api.Foreground | None:
     if found is None:
         return None
     mode = session.child.line_mode()
-    return api.Foreground(
-        pid=found.pid, name=found.name, command=list(found.command), flow_stopped=bool(mode and mode.flow_stopped)
-    )
+    still = trio.current_time() - session.log.grew_at >= STOPPED_SECONDS
+    stopped = still and mode is not None and mode.flow_stopped
+    return api.Foreground(pid=found.pid, name=found.name, command=list(found.command), flow_stopped=stopped)
 
 
 def info(sessions: Sessions, session: Session, *, detailed: bool = False) -> api.SessionInfo:
