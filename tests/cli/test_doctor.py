@@ -104,6 +104,15 @@ def test_sockets_nobody_serves(runtime_dir: Path) -> None:
     assert f"nobody serves {directory}/keeper.sock" in doctor(code=1)
 
 
+def test_a_file_in_the_place_of_the_socket_is_told_once(runtime_dir: Path) -> None:
+    directory = runtime_dir / "ptybridge"
+    directory.mkdir(mode=0o700)
+    (directory / "daemon.sock").touch(mode=0o644)
+    told = [line for line in doctor("-q", code=1).splitlines() if "daemon.sock" in line]
+    assert len(told) == 1
+    assert "is no socket of yours" in told[0]
+
+
 def test_errors_in_the_log() -> None:
     log = Path(load(os.environ).config.paths.log_file)
     log.parent.mkdir(parents=True, mode=0o700)

@@ -170,6 +170,8 @@ def check_modes(seen: Examined) -> Iterator[Finding]:
             yield Finding("files", "fail", f"{path} belongs to another user", "remove it, or choose another place")
         elif stat.S_ISLNK(found.st_mode):
             yield Finding("files", "fail", f"{path} is a symbolic link", "remove it, or choose another place")
+        elif path == paths.socket and not stat.S_ISSOCK(found.st_mode):
+            pass  # that was told with the daemon
         elif actual & 0o077:
             yield Finding("files", "fail", f"{path} is open to others (mode {actual:04o})", f"chmod {mode:o} {path}")
     if looked:
@@ -191,8 +193,15 @@ def check_stale(seen: Examined) -> Iterator[Finding]:
     path = seen.loaded.config.paths.socket
     keeper = os.path.join(os.path.dirname(path), KEEPER_SOCKET)
     for one, kind in ((path, socket.SOCK_STREAM), (keeper, socket.SOCK_SEQPACKET)):
-        if os.path.exists(one) and not answers(one, kind):
+        if _is_socket(one) and not answers(one, kind):
             yield Finding("files", "warn", f"nobody serves {one}", "it is replaced at the next start, or: rm " + one)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def check_logs(seen: Examined) -> Iterator[Finding]:

@@ -94,7 +94,7 @@ class Vigil:
         if now >= self._deadline:
             raise RequestTimeout(
                 f"the daemon did not answer {self._what} within {self._timeout:g} s",
-                hint="`ptybridge status` tells how it is",
+                hint="`ptybridge doctor` tells whether it is well",
             )
         return self._deadline - now
 
