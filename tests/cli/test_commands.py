@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from base64 import b64encode
 from typing import Any
 
@@ -141,6 +142,15 @@ def test_ls_of_nothing_prints_nothing(daemon: FakeDaemon, capsys: pytest.Capture
     daemon.result("session.list", {"sessions": []})
     assert (list_sessions([]), run(["ls"])) == (0, 0)
     assert capsys.readouterr().out == ""
+
+
+def test_ls_of_nothing_says_so_to_people(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.result("session.list", {"sessions": []})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert (list_sessions([]), run(["ls"])) == (0, 0)
+    assert capsys.readouterr().out.count("no sessions: `ptybridge new` starts one") == 2
 
 
 def test_ls_passes_its_filters_on(daemon: FakeDaemon) -> None:

@@ -1,6 +1,7 @@
 """`ptybridge secrets`: which request is meant, before anybody is asked for a value."""
 
 import io
+import sys
 
 import pytest
 from tests.cli.fake_daemon import FakeDaemon, daemon
@@ -28,9 +29,18 @@ def test_the_beginning_of_an_id_will_do(daemon: FakeDaemon) -> None:
 def test_no_value_is_read_for_a_request_that_is_not_there(
     daemon: FakeDaemon, request_id: str, code: int, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sys
-
     assert run(["secrets", "give", request_id]) == code
     assert part in capsys.readouterr().err
     assert sys.stdin.read() == "hunter2-hunter2\n"
     assert daemon.requests[-1][0] == "secret.list"
+
+
+def test_that_nobody_asks_is_said_to_people(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.result("secret.list", {"requests": []})
+    assert run(["secrets"]) == 0
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(["secrets"]) == 0
+    assert "nobody asks for a secret" in capsys.readouterr().out

@@ -39,8 +39,8 @@ def ls_command(
     elif quiet:
         for session in sessions:
             print(session.session_id)
-    elif sessions:
-        print(*session_table(sessions), sep="\n")
+    elif lines := session_table(sessions):
+        print(*lines, sep="\n")
 
 
 @command(

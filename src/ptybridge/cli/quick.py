@@ -7,6 +7,7 @@ command in `cli.listing`, which knows all the rest. Both print with the function
 """
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -102,10 +103,11 @@ def _ask(path: str) -> bytes | None:
 
 
 def session_table(sessions: "Sequence[SessionInfo]") -> list[str]:
-    """Return the lines of `ls`; none without sessions."""
+    """Return the lines of `ls`; without sessions a word for people, and nothing for programs."""
+    from ptybridge.cli.output import style, table
+
     if not sessions:
-        return []
-    from ptybridge.cli.output import table
+        return [style("no sessions: `ptybridge new` starts one", "dim")] if sys.stdout.isatty() else []
 
     now = time.time() * 1000
     return table(HEAD, [_row(one, now) for one in sessions], SPARE)

@@ -66,6 +66,10 @@ def _list(app: App, requests: list[PendingSecret]) -> None:
     if app.json:
         app.emit(requests)
         return
+    if not requests:
+        if sys.stdout.isatty():
+            print(output.style("nobody asks for a secret", "dim"))
+        return
     head = ("ID", "SESSION", "ASKED BY", "AT", "PROMPT")
     rows = [
         [
