@@ -401,6 +401,13 @@ def test_a_hint_names_the_options_of_the_command(daemon: FakeDaemon, capsys: pyt
     assert "hint: give `--force`, or" in capsys.readouterr().err
 
 
+def test_a_hint_names_the_command_of_an_operation(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.result("session.list", {"sessions": [session()]})
+    daemon.error("session.send_keys", "invalid_params", "there is no key 'hello'", hint="Text is for `session.write`")
+    assert run(["keys", "s1", "hello"]) == 2
+    assert "hint: Text is for `ptybridge send`" in capsys.readouterr().err
+
+
 def test_call_by_a_name_says_that_it_takes_ids(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.error("session.get", "session_not_found", "there is no session 'main'", hint="`ptybridge ls`")
     assert run(["call", "session.get", "session_id=main"]) == 3

@@ -8,6 +8,8 @@ import click
 
 # Parameters that the options of our commands call otherwise.
 _RENAMED: Final = {"overwrite": "force"}
+# Operations that have a command of another name.
+_COMMANDS: Final = {"session.write": "ptybridge send", "session.signal": "ptybridge signal"}
 _KINDS: Final = {"integer": "whole number", "integer range": "whole number", "float": "number", "float range": "number"}
 # Words of tmux, screen, docker and the shell for what has another name here.
 _ELSEWHERE: Final = {
@@ -36,7 +38,7 @@ def other_name(word: str) -> str | None:
 
 
 def in_options(hint: str | None, params: Iterable[click.Parameter]) -> str | None:
-    """Name the options of a command where the hint names parameters: "give `recursive`" → "give `--recursive`"."""
+    """Name options and commands where the hint names parameters and operations: "give `recursive`" → `--recursive`."""
     if hint is None:
         return None
     options = {one.name: max(one.opts, key=len) for one in params if isinstance(one, click.Option)}
@@ -45,6 +47,7 @@ def in_options(hint: str | None, params: Iterable[click.Parameter]) -> str | Non
         name = str(found[1])
         return f"`{options.get(name) or options.get(_RENAMED.get(name, name), name)}`"
 
+    hint = re.sub(r"`(\w+\.\w+)`", lambda found: f"`{_COMMANDS.get(found[1], found[1])}`", hint)
     return re.sub(r"`(\w+)`", option, hint)
 
 
