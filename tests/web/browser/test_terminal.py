@@ -138,6 +138,15 @@ def test_a_bracketed_paste_is_one_and_nothing_in_it_can_end_it(tab: Tab, node: N
     tab.wait_screen(re.escape("^[[200~a[201~b^Mc^[[201~"))
 
 
+def test_a_long_paste_comes_whole(tab: Tab, node: Node) -> None:
+    """Longer than a message may be: in one, it would end the connection."""
+    tab.attach(node.create("stty raw -echo; echo ready; head -c 3000000 | wc -c; exec cat"))
+    tab.wait_screen("ready")
+    paste(tab, "äbc" * 750_000)
+    tab.wait_screen("3000000")
+    assert tab.page.get_by_text("Connection lost").count() == 0
+
+
 def test_searching_the_output(tab: Tab, node: Node) -> None:
     tab.attach(node.create("seq 1000 1099; exec sleep 1000"))
     tab.wait_screen("^1099$")

@@ -34,6 +34,8 @@ export interface Exit {
 }
 
 const HEAD_BYTES = 5;
+// A message has at most 1 MiB (docs/websocket.md), and the peer closes on who sends more.
+const MOST_INPUT_BYTES = 256 * 1024;
 const INPUT = 0x01;
 const RESIZE = 0x02;
 const ACK = 0x03;
@@ -99,8 +101,9 @@ function decodePayload(type: number, view: DataView): Frame | null {
   }
 }
 
-export function input(data: Uint8Array): Uint8Array {
-  return frame(INPUT, data);
+/** What was typed or pasted, in frames that are short enough for messages of their own. */
+export function* inputs(data: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < data.length; at += MOST_INPUT_BYTES) yield frame(INPUT, data.subarray(at, at + MOST_INPUT_BYTES));
 }
 
 export function resize(rows: number, cols: number): Uint8Array {

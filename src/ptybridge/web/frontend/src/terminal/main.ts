@@ -19,7 +19,7 @@ import { Acks } from "./acks";
 import { setBanner, showEnd, showLost, showRefused } from "./banner";
 import { addClipboard, writeClipboard } from "./clipboard";
 import { Feed } from "./feed";
-import { type Exit, type Frame, input, resize } from "./frames";
+import { type Exit, type Frame, inputs, resize } from "./frames";
 import { addKeybar } from "./keybar";
 import { addKeys } from "./keys";
 import { Link } from "./link";
@@ -188,9 +188,14 @@ class Page {
   #send(data: Uint8Array): void {
     if (this.#exit || !data.length) return;
     if (!this.#writer) return toast(this.people.taken ? "Somebody else has the pen. You are watching." : "You are only watching.");
-    if (this.link.send(input(data)) || this.#away) return;
+    if (this.link.connected) return this.#type(data);
+    if (this.#away) return;
     // Typed while the page was still connecting: it comes a moment later.
     if (this.#early.length < MOST_EARLY) this.#early.push(data);
+  }
+
+  #type(data: Uint8Array): void {
+    for (const frame of inputs(data)) this.link.send(frame);
   }
 
   #resized(): void {
@@ -211,7 +216,7 @@ class Page {
     }
     this.#away = false;
     this.#tellSize();
-    for (const data of this.#early.splice(0)) this.link.send(input(data));
+    for (const data of this.#early.splice(0)) this.#type(data);
   }
 
   #receive(frame: Frame): void {
