@@ -22,6 +22,20 @@ def test_sessions_appear_change_and_go_by_themselves(tab: Tab, node: Node) -> No
     tab.page.get_by_role("heading", name="No sessions yet").wait_for()
 
 
+def test_on_a_telephone_nothing_is_cut_off(site: Site, node: Node) -> None:
+    name, client = "a-rather-long-name-of-a-session", "a-client-with-a-long-name"
+    session = node.create("exec cat", name=name, tags=["one", "two", "three", "a-tag-that-is-longer"])
+    node.call("lease.acquire", session_id=session, client_id=client)
+    tab = site.person(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    row(tab, name).get_by_text(f"pen: {client}").wait_for()
+    within = row(tab, name).bounding_box()
+    assert within is not None
+    parts = row(tab, name).locator(".name, .tag, .how > *, .row-actions button").all()
+    boxes = [box for box in (part.bounding_box() for part in parts) if box is not None]
+    assert len(boxes) == 1 + 4 + 2 + 3
+    assert all(box["x"] + box["width"] <= within["x"] + within["width"] for box in boxes)
+
+
 def test_starting_a_session_by_keyboard_alone(tab: Tab, node: Node) -> None:
     tab.page.get_by_role("heading", name="No sessions yet").wait_for()
     tab.page.keyboard.press("n")
