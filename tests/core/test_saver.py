@@ -38,6 +38,22 @@ class NotedChild(FakeChild):
         self.notes = self.notebook = Notes()
 
 
+async def test_r15_a_daemon_that_ends_by_a_defect_tells_no_exit_of_what_is_kept() -> None:
+    kept, own = FakeWorld(child=NotedChild), FakeWorld()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for world in (kept, own):
+                await nursery.start(world.sessions.run)
+                await world.create()
+            # As an exception anywhere in the daemon's nurseries does.
+            nursery.cancel_scope.cancel()
+    assert kept.types() == ["Created"]
+    assert kept.sessions.all()[0].exited_at_ms is None
+    # Without a keeper the program ends with the daemon.
+    assert own.types() == ["Created", "Exited"]
+    assert own.sessions.all()[0].exit_reason == "lost"
+
+
 async def test_a_flood_that_is_parsed_as_fast_as_it_comes_is_saved_without_scrollback(
     autojump_clock: MockClock,
 ) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +142,28 @@ def test_a_relative_pythonpath_still_finds_the_program(config: Config, monkeypat
     said: list[str] = []
     ensure_daemon(config, announce=said.append).close()
     assert said
+
+
+def test_a_daemon_serves_on_though_who_started_it_was_interrupted(config: Config) -> None:
+    ready, report = os.pipe()
+    command = [sys.executable, "-m", "ptybridge", "serve", "--daemonize", "--ready-fd", str(report)]
+    pipe = f"pipe:[{os.fstat(report).st_ino}]"
+    launcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(report,), start_new_session=True)
+    os.close(report)
+    assert launcher.wait(PATIENCE) == 0
+    pid = int(os.read(ready, 64))
+    os.close(ready)
+    deadline = time.monotonic() + PATIENCE
+    # Until it has tried to tell that it is ready.
+    while pipe in open_files(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with ensure_daemon(config, announce=lambda line: pytest.fail(line)) as connection:
+        assert connection.call_raw("node.info", {}, timeout=PATIENCE)["pid"] == pid
+
+
+def open_files(pid: int) -> list[str]:
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(fd.readlink()))
+    return found

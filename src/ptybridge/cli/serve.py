@@ -1,5 +1,6 @@
 """`serve`: the daemon itself, in the foreground or, for our own use, detached."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -117,7 +118,8 @@ def serve_command(
         )
     os.set_inheritable(ready_fd, False)
     if daemonize:
-        os.write(ready_fd, str(os.getpid()).encode())
+        with contextlib.suppress(BrokenPipeError):  # whoever starts us has been interrupted
+            os.write(ready_fd, str(os.getpid()).encode())
     pipe = os.fstat(ready_fd)
     if until_closed is not None:
         os.set_inheritable(until_closed, False)

@@ -9,6 +9,7 @@ something else still holds the terminal; a later event then tells of the closing
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any
 
 import trio
@@ -233,6 +234,9 @@ class Session:
                     # The keeper has it until it is forgotten, and a new keeper would need our descriptors of it.
                     await trio.sleep_forever()
         finally:
+            # Cancelled from outside, the daemon ends by a defect: what others keep lives on, as if it had been killed.
+            if self.child.notebook is not None and trio.current_effective_deadline() == -inf:
+                self._leaving = True
             if not self.exited.is_set() and not self._leaving:
                 self._publish_exit("lost" if self.status is None else self._reason())
             self.output_closed = True

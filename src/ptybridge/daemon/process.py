@@ -1,5 +1,6 @@
 """A daemon as a process: its lock, its log, one run after another, and how it ends."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -114,7 +115,8 @@ def _run(
             session_id = await daemon.first_session(command)
             announce(f"session {session_id} (main) is running")
         if ready_fd is not None:
-            os.write(ready_fd, b"\n")
+            with contextlib.suppress(BrokenPipeError):  # who wanted it has been interrupted; others may be waiting
+                os.write(ready_fd, b"\n")
             os.close(ready_fd)
             ready_fd = None
         if taking is not None:
