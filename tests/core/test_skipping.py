@@ -1,5 +1,8 @@
 """What a flood's parsing may leave out must not show afterwards."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +74,27 @@ def test_bare_newlines_count_but_the_tail_begins_behind_a_whole_line_end() -> No
     assert flood[piece[1] :].startswith(b"\r\n")
     assert skipping.cut(b"a\r\n" * 5_000 + b"b\n" * 90_000, 100) is not None
     assert skipping.cut(b"b\n" * 90_000, 100) is None
+
+
+class Looked(bytes):
+    """Counts how many of its bytes are looked through."""
+
+    looked = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None, /) -> int:
+        found = super().find(sub, start, end)
+        Looked.looked += (found if found >= 0 else len(self) if end is None else min(end, len(self))) - start
+        return found
+
+
+@pytest.mark.parametrize("lines", [24, 2000])
+def test_looking_for_a_whole_line_end_far_back_takes_no_longer_the_farther_it_is(
+    monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    monkeypatch.setattr(Looked, "looked", 0)
+    data = Looked(b"x\n" * 2_060 + b"\r\n" + b"b\n" * 30_000)
+    assert skipping.cut(data, lines) is None
+    assert Looked.looked < 2 * len(data)
 
 
 def test_lines_much_longer_at_the_end_are_found_all_the_same() -> None:

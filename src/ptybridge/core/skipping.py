@@ -53,8 +53,9 @@ def _tail(data: bytes, begin: int, lines: int) -> int:
         before, at = at, max(begin, at - size)
         found += data.count(b"\n", at, before)
         if found > lines:
-            # What lies before the first whole line end does not count.
-            end = data.find(b"\r\n", at)
+            # What lies before the first whole line end does not count. If it is not in this piece, there are too few
+            # lines behind it, as there were before.
+            end = data.find(b"\r\n", at, before + 1)
             if end >= 0 and found - data.count(b"\n", at, end + 2) >= lines:
                 return end
         # A little more than is missing if the others are like those seen.
