@@ -296,6 +296,24 @@ def _encoded(encoding: str, command: list[str]) -> "subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-m", "ptybridge", *command], env=env, capture_output=True, check=False)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["read", "s1"], ["read", "s1", "--json"]])
+def test_output_that_was_written_in_part_counts_as_unwritten(
+    daemon: FakeDaemon, command: list[str], unbuffered: str
+) -> None:
+    much = {"data": "eHh4" * 200_000, "encoding": "base64", "offset": 0, "next_offset": 600_000}
+    daemon.result("session.list", {"sessions": [session(end_offset=600_000)]})
+    daemon.result("session.read", {**much, "missed_bytes": 0, "eof": True, "lossy": False})
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    line = [sys.executable, "-m", "ptybridge", *command]
+    with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        assert reader.stdout.read(1)
+        reader.stdout.close()
+        assert (reader.stderr.read(), reader.wait(60)) == (b"", 141)
+
+
 def test_ctrl_c_is_quiet(daemon: FakeDaemon) -> None:
     asked = threading.Event()
     daemon.result("session.list", {"sessions": [session()]})

@@ -3,7 +3,10 @@
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 def main() -> NoReturn:
@@ -50,4 +53,20 @@ def _ensure_standard_streams() -> None:
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout.buffer, io.FileIO):  # PYTHONUNBUFFERED
+            whole = _Whole(io.FileIO(1, "w", closefd=False))
+            sys.stdout = io.TextIOWrapper(whole, encoding=sys.stdout.encoding, write_through=True)
         sys.stdout.reconfigure(errors="replace")
+
+
+class _Whole(io.BufferedWriter):
+    """Unbuffered output that is written whole.
+
+    Python's own is a bare write(2), of which a part may be done: its caller is not told that the disk has become full
+    or that the reader has gone in the middle.
+    """
+
+    def write(self, data: "Buffer", /) -> int:
+        count = super().write(data)
+        self.flush()
+        return count
