@@ -1,6 +1,7 @@
 """Scrolling: with a finger, with the wheel, and where what scrolls is up to the program."""
 
 import re
+import time
 
 import pytest
 from tests.survival.harness import Node
@@ -16,15 +17,26 @@ def phone(site: Site) -> Tab:
     return site.person(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
 
 
-def drag(tab: Tab, pixels: int, at: tuple[int, int] = (150, 350)) -> None:
-    """A finger that moves down by so many pixels, and rests before it is lifted."""
+def drag(tab: Tab, pixels: int, held_ms: int = 500) -> None:
+    """A finger that moves down by so many pixels, and rests before it is lifted: by the times of the events."""
     browser = tab.page.context.new_cdp_session(tab.page)
-    x, y = at
-    browser.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for part in (0.25, 0.5, 0.75, 1.0, 1.0):
-        point = {"x": x, "y": y + round(pixels * part)}
-        browser.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
-    browser.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    began = time.time()
+
+    def touch(kind: str, ms: int, y: int | None) -> None:
+        points = [] if y is None else [{"x": 150, "y": y}]
+        about = {"type": kind, "touchPoints": points, "timestamp": began + ms / 1000}
+        browser.send("Input.dispatchTouchEvent", about)
+
+    touch("touchStart", 0, 350)
+    for part in range(1, 5):
+        touch("touchMove", 10 * part, 350 + round(pixels * part / 4))
+    touch("touchEnd", 40 + held_ms, None)
+
+
+def frames(tab: Tab, count: int) -> None:
+    """Wait until so many pictures have been drawn."""
+    for _ in range(count):
+        tab.page.evaluate("() => new Promise((drawn) => requestAnimationFrame(drawn))")
 
 
 def lines_above(tab: Tab) -> int:
@@ -48,6 +60,36 @@ def test_a_finger_scrolls_what_was_printed(phone: Tab, node: Node) -> None:
     phone.wait(lambda: lines_above(phone) == 0, "the end")
     # The text was moved; nothing was typed or opened.
     assert phone.page.evaluate("document.getElementById('terminal').terminal.getSelection()") == ""
+
+
+def test_text_goes_on_when_it_is_thrown_and_only_then(phone: Tab, node: Node) -> None:
+    phone.attach(node.create("seq 500; read line; " + FULL_SCREEN.format(modes="")))
+    phone.wait_screen("^500$")
+    drag(phone, 10 * ROW)
+    frames(phone, 2)
+    held = lines_above(phone)
+    frames(phone, 10)
+    assert lines_above(phone) == held
+    drag(phone, 10 * ROW, held_ms=10)
+    phone.wait(lambda: lines_above(phone) >= held + 20, "what the finger has not reached")
+
+
+def test_a_full_screen_program_that_begins_while_text_goes_on_is_sent_nothing(phone: Tab, node: Node) -> None:
+    session = node.create("seq 500; read line; " + FULL_SCREEN.format(modes=""))
+    phone.attach(session)
+    phone.wait_screen("^500$")
+    phone.page.evaluate(
+        "() => { window.later = []; window.requestAnimationFrame = (act) => later.push(act) && later.length; }"
+    )
+    drag(phone, 10 * ROW, held_ms=10)
+    phone.wait(lambda: phone.page.evaluate("later.length"), "text that goes on")
+    node.call("session.write", session_id=session, data="\n")
+    alternate = "document.getElementById('terminal').terminal.buffer.active.type === 'alternate'"
+    phone.wait(lambda: phone.page.evaluate(alternate), "the program")
+    phone.page.evaluate("later.forEach((act) => act(performance.now()))")
+    node.call("session.write", session_id=session, data="x")
+    phone.wait_screen("x$")
+    assert "^[" not in phone.screen()
 
 
 def test_a_finger_moves_a_full_screen_program_that_knows_keys_alone(phone: Tab, node: Node) -> None:
@@ -99,7 +141,7 @@ def test_letters_of_another_size_leave_the_place(site: Site, node: Node) -> None
     before = height()
     tab.page.set_viewport_size({"width": 1100, "height": 700})
     tab.wait(lambda: height() > before, "larger letters")
-    tab.page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    frames(tab, 2)
     tab.page.mouse.move(300, 200)
     tab.page.mouse.wheel(0, -120)
     tab.wait(lambda: lines_above(tab), "what stands above")

@@ -12,6 +12,8 @@ import type { Terminal } from "@xterm/xterm";
 const WHEEL_SHARE = 0.4;
 // A finger that moves less than this rests.
 const SLOP_PIXELS = 8;
+// One that has not moved for so long before it is lifted throws nothing.
+const HELD_MS = 60;
 // Text that was thrown goes on, and comes to rest within about a second.
 const SLOWING = 0.996;
 const REST_PIXELS_PER_MS = 0.05;
@@ -77,12 +79,12 @@ export class Scrolling {
   #listen(): void {
     let last: { y: number; at: number; speed: number } | null = null;
     let moving = false;
-    this.place.addEventListener("touchstart", ({ touches }) => {
+    this.place.addEventListener("touchstart", ({ touches, timeStamp }) => {
       cancelAnimationFrame(this.#throw);
       this.#pixels = 0;
       moving = false;
       const [touch] = touches;
-      last = touch && touches.length === 1 ? { y: touch.clientY, at: performance.now(), speed: 0 } : null;
+      last = touch && touches.length === 1 ? { y: touch.clientY, at: timeStamp, speed: 0 } : null;
     });
     this.place.addEventListener(
       "touchmove",
@@ -94,15 +96,15 @@ export class Scrolling {
         if (!moving) return;
         // No click follows, and with it no keyboard.
         event.preventDefault();
-        const now = performance.now();
-        last = { y: touch.clientY, at: now, speed: pixels / Math.max(1, now - last.at) };
+        // When the finger moved, not when a busy page heard of it.
+        const at = event.timeStamp;
+        last = { y: touch.clientY, at, speed: pixels / Math.max(1, at - last.at) };
         this.#scroll(pixels, touch.clientX, touch.clientY);
       },
       { passive: false },
     );
-    this.place.addEventListener("touchend", () => {
-      // A program is not sent more than the finger has moved.
-      if (moving && last && this.#toProgram === null) this.#glide(last.speed, performance.now());
+    this.place.addEventListener("touchend", ({ timeStamp }) => {
+      if (moving && last && timeStamp - last.at < HELD_MS) this.#glide(last.speed, performance.now());
       last = null;
     });
   }
@@ -110,6 +112,8 @@ export class Scrolling {
   #glide(speed: number, before: number): void {
     if (Math.abs(speed) < REST_PIXELS_PER_MS || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     this.#throw = requestAnimationFrame(() => {
+      // A program is not sent more than the finger has moved, and one that has just begun is sent nothing.
+      if (this.#toProgram !== null) return;
       const now = performance.now();
       this.#scroll(speed * (now - before), 0, 0);
       this.#glide(speed * SLOWING ** (now - before), now);
