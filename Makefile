@@ -120,10 +120,12 @@ $(BIN)/python:
 	"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(RUN_STAMP): $(SOURCES_OF_VENV) $(SOURCES_OF_PAGES) | $(BIN)/python
+	@echo "Installing ptybridge into $(VENV) ..."
 	@$(call install,$(VENV),.)
 	@touch $@
 
 $(DEV_STAMP): $(SOURCES_OF_VENV) | $(BIN)/python
+	@echo "Installing what developers need into $(VENV) ..."
 	@$(call install,$(VENV),.[dev])
 	@rm -f $(ASYNC_STAMP); touch $(RUN_STAMP) $@
 

@@ -1,5 +1,6 @@
 """`ptybridge serve -c CMD --public` as a process: its link, and how it ends."""
 
+import fcntl
 import json
 import os
 import re
@@ -102,3 +103,14 @@ def test_a_keyword_that_needs_public_says_so(serve: Callable[..., Served]) -> No
     assert served.process.stderr is not None
     assert b"--public" in served.process.stderr.read()
     assert serve("--public").wait() == 2
+
+
+def test_who_finds_another_daemon_is_told_how_to_call_us(runtime_dir: Path) -> None:
+    directory = runtime_dir / "ptybridge"
+    directory.mkdir(mode=0o700)
+    command = [sys.executable, "-m", "ptybridge", "serve"]
+    with (directory / "daemon.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert "stop it with its sessions (`python -m ptybridge stop`)" in done.stderr

@@ -12,7 +12,7 @@ import msgspec
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
 from ptybridge.cli.durations import duration
-from ptybridge.errors import PtybridgeError
+from ptybridge.errors import AlreadyRunning, PtybridgeError
 
 ONCE_GRACE_MS = 5000
 
@@ -107,15 +107,20 @@ def serve_command(
     # A daemon started from within a session is not part of that session.
     os.environ.pop("PTYBRIDGE_SESSION_ID", None)
     if ready_fd is None:
-        return _serve(
-            app,
-            shell_command,
-            with_shell=with_shell,
-            quiet=quiet,
-            ready_fd=None,
-            takeover=takeover_fds,
-            service=service,
-        )
+        try:
+            return _serve(
+                app,
+                shell_command,
+                with_shell=with_shell,
+                quiet=quiet,
+                ready_fd=None,
+                takeover=takeover_fds,
+                service=service,
+            )
+        except AlreadyRunning as exc:
+            us = _ourselves()
+            exc.hint = f"use it (`{us} ls`), stop it with its sessions (`{us} stop`), or set --socket"
+            raise
     os.set_inheritable(ready_fd, False)
     if daemonize:
         with contextlib.suppress(BrokenPipeError):  # whoever starts us has been interrupted
@@ -180,7 +185,7 @@ def _serve(
     from ptybridge.daemon import serve  # trio and the emulator: not before the configuration is known to be good
 
     def announce(line: str) -> None:
-        print(f"ptybridge: {line}", file=sys.stderr, flush=True)
+        print(f"ptybridge: {line.replace('`ptybridge ', f'`{_ourselves()} ')}", file=sys.stderr, flush=True)
         if line.startswith("serving on"):
             print(_advice(app, started=with_shell or shell_command is not None), file=sys.stderr, flush=True)
 
