@@ -79,6 +79,30 @@ def test_on_a_telephone_there_are_the_keys_it_lacks(site: Site, node: Node) -> N
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_on_a_telephone_the_menu_copies_and_pastes(site: Site, node: Node) -> None:
+    tab = site.person(
+        viewport={"width": 390, "height": 420},
+        has_touch=True,
+        is_mobile=True,
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    tab.attach(node.create("seq 98 99; printf '%050d\n' 7; while read line; do echo got $line; done"))
+    tab.wait_screen("07$")
+    for name in ("Copy what is shown", "Paste"):
+        tab.page.get_by_role("button", name="Menu").tap()
+        # All of it can be reached above the on-screen keyboard.
+        assert tab.page.evaluate("document.querySelector('dialog.menu').getBoundingClientRect().bottom") <= 420
+        tab.page.get_by_role("button", name=name).tap()
+        if name == "Copy what is shown":
+            tab.page.get_by_text("It is on the clipboard.").wait_for()
+            # The line that was too long for the window is one.
+            assert tab.page.evaluate("navigator.clipboard.readText()") == f"98\n99\n{7:050}\n"
+            tab.page.evaluate("navigator.clipboard.writeText('pasted')")
+    tab.wait_screen("^pasted$")
+    tab.page.keyboard.press("Enter")
+    tab.wait_screen("^got pasted$")
+
+
 def test_on_a_telephone_everything_can_be_reached_whoever_else_is_there(site: Site, shell: str) -> None:
     others = [site.person(viewport={"width": 1100, "height": 700}) for _ in range(2)]
     for other in others:

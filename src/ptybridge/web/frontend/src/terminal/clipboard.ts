@@ -55,6 +55,34 @@ export async function paste(terminal: Terminal, text: string, writable = true): 
   terminal.paste(clean);
 }
 
+/** Paste without a keyboard: telephones have no key for it, and nothing in the terminal to press long on. */
+export async function pasteClipboard(terminal: Terminal, writable: boolean): Promise<void> {
+  let text: string;
+  try {
+    text = await navigator.clipboard.readText();
+  } catch {
+    return toast("The browser did not allow pasting.", "bad");
+  }
+  await paste(terminal, text, writable);
+}
+
+/** Copy what is selected, or else the lines that are shown. */
+export async function copyShown(terminal: Terminal): Promise<void> {
+  const text = terminal.getSelection() || shownText(terminal);
+  if (await writeClipboard(text)) toast("It is on the clipboard.");
+}
+
+/** The lines that are shown, wrapped ones as the one that they are. */
+function shownText({ buffer: { active }, rows }: Terminal): string {
+  let text = "";
+  for (let row = active.viewportY; row < active.viewportY + rows; row++) {
+    const line = active.getLine(row);
+    const goesOn = active.getLine(row + 1)?.isWrapped ?? false;
+    if (line) text += line.translateToString(!goesOn) + (goesOn ? "" : "\n");
+  }
+  return text.replace(/\n+$/, "\n");
+}
+
 function warning(text: string, lines: number) {
   const shown = text.length > PREVIEW_CHARACTERS ? `${text.slice(0, PREVIEW_CHARACTERS)} …` : text;
   return {
@@ -69,11 +97,11 @@ function warning(text: string, lines: number) {
   };
 }
 
-/** Put text on the clipboard; also where the newer way is not to be had (pages without TLS). */
-export async function writeClipboard(text: string): Promise<void> {
+/** Put text on the clipboard; also where the newer way is not to be had (pages without TLS); false when it cannot be. */
+export async function writeClipboard(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
-    return;
+    return true;
   } catch {
     // Not allowed, or not there.
   }
@@ -86,6 +114,7 @@ export async function writeClipboard(text: string): Promise<void> {
   field.remove();
   if (before instanceof HTMLElement) before.focus();
   if (!copied) toast("The browser did not allow copying.", "bad");
+  return copied;
 }
 
 function mayWrite(text: string): Promise<boolean> {

@@ -17,7 +17,7 @@ import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { Acks } from "./acks";
 import { setBanner, showEnd, showLost, showRefused } from "./banner";
-import { addClipboard, writeClipboard } from "./clipboard";
+import { addClipboard, copyShown, pasteClipboard, writeClipboard } from "./clipboard";
 import { Feed } from "./feed";
 import { type Exit, type Frame, inputs, resize } from "./frames";
 import { addKeybar } from "./keybar";
@@ -132,6 +132,8 @@ class Page {
       refusal: (operation) => this.may.refusal(operation, this.#session),
       fontSize,
       screenReader,
+      copy: () => void copyShown(terminal),
+      paste: () => void pasteClipboard(terminal, this.#writer && !this.#exit),
       search: openSearch,
       files: () => files,
       focus: () => this.#focus(),

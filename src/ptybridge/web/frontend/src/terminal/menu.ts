@@ -18,6 +18,8 @@ export interface MenuActions {
   refusal: (operation: string) => string | null;
   fontSize: (by: number | null) => void;
   screenReader: () => void;
+  copy: () => void;
+  paste: () => void;
   search: () => void;
   /** Null while, or when, there are none for this login. */
   files: () => (() => void) | null;
@@ -38,6 +40,7 @@ export function addMenu(actions: MenuActions): void {
   const here = location.pathname;
   const files = item("Files", () => actions.files()?.());
   const end = item("End this session …", () => void endSession(actions.session()), "danger");
+  const paste = item("Paste", actions.paste);
   const type = item("Type here again", () => location.assign(here));
   menu.append(
     letters,
@@ -46,8 +49,10 @@ export function addMenu(actions: MenuActions): void {
       ? type
       : item("Only watch", () => location.assign(`${here}?view`)),
     item("Copy a link for watching", () => {
-      void writeClipboard(`${location.origin}${here}?view`).then(() => toast("The link is on the clipboard."));
+      void writeClipboard(`${location.origin}${here}?view`).then((copied) => copied && toast("The link is on the clipboard."));
     }),
+    item("Copy what is shown", actions.copy),
+    paste,
     item("Search", actions.search),
     files,
     item("For screen readers", actions.screenReader),
@@ -59,11 +64,14 @@ export function addMenu(actions: MenuActions): void {
   const button = byId("menu");
   button.addEventListener("click", () => {
     files.hidden = actions.files() === null;
+    // Browsers give it to pages with TLS, and to those of this machine.
+    paste.hidden = actions.watching || !navigator.clipboard?.readText;
     allow(end, actions.refusal("session.close"));
     allow(type, actions.refusal("session.write"));
     menu.showModal();
     const { bottom, right } = button.getBoundingClientRect();
     menu.style.top = `${bottom + 4}px`;
+    menu.style.maxHeight = `${(visualViewport?.height ?? innerHeight) - bottom - 12}px`;
     menu.style.right = `${Math.max(8, innerWidth - right)}px`;
   });
   menu.addEventListener("click", (event) => {
