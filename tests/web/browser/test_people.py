@@ -113,6 +113,7 @@ def test_on_a_telephone_everything_can_be_reached_whoever_else_is_there(site: Si
     tab.attach(shell)
     tab.page.locator("#pen.taken").wait_for()
     tab.page.locator("#cropped").wait_for()
+    tab.wait_screen(r"^\$ ")
     for name in ("pen", "menu"):
         box = tab.page.locator(f"#{name}").bounding_box()
         assert box is not None
