@@ -42,7 +42,7 @@ def words(line: str) -> list[str]:
 def mistakes(line: list[str]) -> Iterator[str]:
     found: click.Command = program
     ctx = click.Context(program, info_name="ptybridge")
-    rest = list(line)
+    rest = line[1:] if line[:1] == ["help"] else list(line)
     options = {name for param in program.params for name in param.opts} | {"--help", "-h"}
     while rest:
         word = rest.pop(0)

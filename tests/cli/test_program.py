@@ -380,6 +380,14 @@ def test_no_word_of_another_program_is_one_of_ours() -> None:
     assert [word for word in MODULES if other_name(word) is not None] == []
 
 
+@pytest.mark.parametrize("line", [[], ["ls"], ["file", "cp"]])
+def test_help_is_also_a_word(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", *line]) == 0
+    shown = capsys.readouterr().out
+    assert run([*line, "--help"]) == 0
+    assert shown == capsys.readouterr().out
+
+
 def test_a_misspelt_word_of_a_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["file", "lss"]) == 2
     assert "there is no command 'lss' (did you mean ls?)" in capsys.readouterr().err

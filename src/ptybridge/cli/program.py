@@ -168,6 +168,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     app = App()
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         with program.make_context("ptybridge", list(arguments), obj=app) as ctx:
             result = program.invoke(ctx)
