@@ -98,6 +98,7 @@ def test_ls_is_the_same_the_quick_and_the_long_way(daemon: FakeDaemon, capsys: p
         session(waiting_for_input=True, command=["sh", "-c", "a\nb"]),
         session(session_id="s2", name=None, state="exited", exit_code=3),
         session(session_id="s3", name="日本", state="exited", exit_signal="SIGKILL"),
+        session(session_id="s5", shell_integration="prompt"),
         session(session_id="s4", name="e\x1b[31mvil\u202e", state="exited", exit_reason="lost"),
     ]
     daemon.result("session.list", {"sessions": sessions})
@@ -111,6 +112,7 @@ def test_ls_is_the_same_the_quick_and_the_long_way(daemon: FakeDaemon, capsys: p
     assert rows[1][-3:] == ["sh", "-c", "'a⏎b'"]
     assert rows[2][1:4] == ["-", "exit", "3"]
     assert rows[3][2] == "SIGKILL"
+    assert rows[4][2] == "prompt"
 
 
 def test_s24_what_strangers_chose_is_printed_without_what_could_steer_a_terminal(

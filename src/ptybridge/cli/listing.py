@@ -29,7 +29,8 @@ def ls_command(
 ) -> None:
     """List the sessions, oldest first.
 
-    Exited sessions stay in the list for a day, so that their output and status can still be read.
+    STATE is prompt (a shell that waits for a command), waiting (a program that waits for input), running, or how it
+    ended. Exited sessions stay in the list for a day, so that their output and status can still be read.
     With --json the list is an array of session objects.
     """
     wanted = List(owner=owner, tag=tag, state=state, profile=profile)  # type: ignore[arg-type]  # one of two flag values
@@ -99,7 +100,9 @@ def _output_sentence(session: SessionInfo) -> str:
 def _state_sentence(session: SessionInfo) -> str:
     state = state_of(session)[0]
     if session.state == "running":
-        return state if state == "running" else "running, waiting for input"
+        return {"waiting": "running, waiting for input", "prompt": "running, its shell is at the prompt"}.get(
+            state, state
+        )
     held = "" if session.output_closed else ", its output is still held open"
     when = f", {output.ago(session.exited_at_ms)} ago" if session.exited_at_ms is not None else ""
     return f"{state} ({session.exit_reason}{when}{held})"

@@ -130,7 +130,9 @@ def _row(session: "SessionInfo", now: float) -> list[tuple[str, str]]:
 def state_of(session: "SessionInfo") -> tuple[str, str]:
     """Return a session's state in a word or two, and its colour."""
     if session.state == "running":
-        return ("waiting", "yellow") if session.waiting_for_input else ("running", "green")
+        if session.waiting_for_input:
+            return "waiting", "yellow"
+        return ("prompt", "") if session.shell_integration == "prompt" else ("running", "green")
     if session.exit_signal is not None:
         return session.exit_signal, "red"
     if session.exit_code is None:
