@@ -421,6 +421,11 @@ class KeeperLink:
         for child in self.children.values():
             child.renew()
 
+    async def rebind(self) -> None:
+        """Let the keeper bind its paths anew, which were removed. Raises OSError, `KeeperError`, `Unavailable`."""
+        answer = await self.request("rebind")
+        self.on_listener(socket.socket(fileno=answer.fds.pop()))
+
     def stop_keeper(self) -> None:
         """End the keeper, which must have no session left. Its pid cannot have been recycled: we are connected."""
         self._stopping = True

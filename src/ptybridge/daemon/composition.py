@@ -38,6 +38,7 @@ from ptybridge.daemon import systemd
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover
 from ptybridge.daemon.tmux_sessions import TmuxSessions
 from ptybridge.daemon.warmup import Warmup, warm_grammar, warm_screens
+from ptybridge.daemon.wayback import WayBack
 from ptybridge.errors import Unavailable
 from ptybridge.mcp.front import McpFront
 from ptybridge.rpc.server import Server
@@ -114,13 +115,15 @@ class Daemon:
         until_closed: int | None = None,
         web_fds: Sequence[int] = (),
         given: Sequence[socket.socket] = (),
+        way_back: WayBack | None = None,
     ) -> None:
         """Build it. Without a link to a keeper its sessions live and die with it.
 
         `until_closed`: a pipe whose end ends the daemon. `web_fds`: sockets on which the web front goes on listening.
-        `given`: sockets that the service manager has for it.
+        `given`: sockets that the service manager has for it. `way_back`: for sockets that are not the manager's.
         """
         self._until_closed = until_closed
+        self._way_back = way_back
         self.config = config
         self.link = link
         self.handover = handover
@@ -262,6 +265,8 @@ class Daemon:
             self._save_event_number()
 
         link.on_listener = serve_too
+        if self._way_back is not None and not link.activated:
+            outer.start_soon(self._way_back.run, link.rebind, self._end)
         assert self._backend is not None
         notes, held = await self._backend.hold(kept)
         self.events = self.sessions.events = EventLog(first=int(notes.get(0, {}).get(EVENT_NUMBER, 0)) + 1)

@@ -14,10 +14,12 @@ import trio
 from ptybridge import __version__
 from ptybridge.backends import nofile
 from ptybridge.backends.keeper_link import KeeperLink
+from ptybridge.backends.keeper_start import CONTROL_NAME
 from ptybridge.config import Config
 from ptybridge.daemon import systemd
 from ptybridge.daemon.composition import Daemon, Outcome, keeper_link
 from ptybridge.daemon.handover import KEEPER_PROBLEM, Handover, Takeover
+from ptybridge.daemon.wayback import WayBack
 from ptybridge.errors import Unavailable
 from ptybridge.keeper import protocol as keeper_protocol
 from ptybridge.logs import set_up_logging
@@ -136,7 +138,10 @@ def _run(
         log.info("ptybridge %s starts as pid %d on %s", __version__, os.getpid(), path)
         link = keeper_link(config, start_keeper=start_keeper) if kept else None
         given = [one.dup() for one in passed.web]
-        outcome, status = trio.run(_run_once, config, link, sock, handover, ready, until_closed, web_fds, given)
+        way_back = WayBack(lock, [path, path.with_name(CONTROL_NAME)]) if kept and until_closed is None else None
+        outcome, status = trio.run(
+            _run_once, config, link, sock, handover, ready, until_closed, web_fds, given, way_back
+        )
         web_fds = ()  # they were the daemon's
         if outcome is Outcome.HANDED_OVER and not handover.succeeded():
             log.error("the new daemon has failed; this one takes the sessions back")
@@ -157,10 +162,11 @@ async def _run_once(
     until_closed: int | None,
     web_fds: tuple[int, ...],
     given: list[socket.socket],
+    way_back: WayBack | None,
 ) -> tuple[Outcome, int]:
     if sock is not None:
         sock.setblocking(False)
-    daemon = Daemon(config, link, handover, until_closed, web_fds, given)
+    daemon = Daemon(config, link, handover, until_closed, web_fds, given, way_back)
     return await daemon.run(sock, lambda: ready(daemon)), daemon.exit_status
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ptybridge.keeper.protocol import Channel, KeeperError, close_all, encode
 from ptybridge.keeper.pump import Flow, Progress, Pump, State, end_output
+from ptybridge.keeper.runtime import holds_lock, listen, prepare_directory, take_lock
 from ptybridge.keeper.session import KeptSession
 
 # How long a full ring waits for a new daemon before sessions drain: children must not hang for ever without one.
@@ -277,6 +278,29 @@ class Keeper:
             self.settle()
 
     # -- daemons --------------------------------------------------------------------------------------------
+
+    def rebind(self) -> None:
+        """Listen at our paths again: somebody has removed them. Raises OSError, RefusedError; then nothing changed."""
+        control_path, listen_path = str(self.control.getsockname()), str(self.listener.getsockname())
+        directory = os.path.dirname(control_path)
+        prepare_directory(directory)
+        lock_fd = os.dup(self.lock_fd) if holds_lock(self.lock_fd, directory) else take_lock(directory)
+        try:
+            control = listen(control_path, socket.SOCK_SEQPACKET)
+            try:
+                listener = listen(listen_path, socket.SOCK_STREAM)
+            except BaseException:
+                control.close()
+                raise
+            os.dup2(lock_fd, self.lock_fd, inheritable=False)
+        finally:
+            os.close(lock_fd)
+        self.unwatch(self.control.fileno())
+        self.control.close()
+        self.listener.close()
+        self.control, self.listener = control, listener
+        control.setblocking(False)
+        self.watch(control.fileno(), self._accept)
 
     def _accept(self, _mask: int) -> None:
         try:

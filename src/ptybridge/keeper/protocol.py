@@ -21,6 +21,7 @@ Unknown keys are ignored. A body too large for a packet travels in a memfd, the 
     note         sid, key, data                           - (data null removes; sid 0 is the node's)
     notes        -                                        notes: [[sid, key, data]]
     list         -                                        sessions: [info]
+    rebind       -                                        - [listener] (bind both paths anew, which were removed)
     upgrade      argv                                     pid, generation, keeper_version (the new image answers)
 
     event        exit: sid, status, end                   superseded: epoch

@@ -21,6 +21,7 @@ from ptybridge.keeper.protocol import (
     raise_error,
 )
 from ptybridge.keeper.ring import create_memfd, create_segments_memfd
+from ptybridge.keeper.runtime import RefusedError
 from ptybridge.keeper.session import KeptSession, make_wake
 from ptybridge.keeper.spawn import Born, Program, spawn_pipes, spawn_pty
 from ptybridge.keeper.upgrade import Upgrade
@@ -61,6 +62,7 @@ class Requests:
             "note": self._note,
             "notes": self._notes,
             "list": self._list,
+            "rebind": self._rebind,
             "upgrade": self._begin_upgrade,
         }
 
@@ -139,6 +141,15 @@ class Requests:
 
     def _list(self, _peer: Peer, _message: Message) -> Answer:
         return Answer({"sessions": [session.info()._asdict() for session in self._keeper.sessions.values()]}, [])
+
+    def _rebind(self, _peer: Peer, _message: Message) -> Answer:
+        if self._keeper.activated:
+            raise KeeperError("conflict", "the sockets belong to the service manager")
+        try:
+            self._keeper.rebind()
+        except RefusedError as error:
+            raise KeeperError("conflict", str(error)) from error
+        return Answer({}, [self._keeper.listener.fileno()])
 
     def _begin_upgrade(self, peer: Peer, message: Message) -> None:
         self._upgrade.begin(peer, message.body.get("id"), message.body.get("argv"))

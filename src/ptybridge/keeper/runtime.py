@@ -59,6 +59,14 @@ def take_lock(directory: str, *, patience: float = 0.0) -> int:
         return fd
 
 
+def holds_lock(fd: int, directory: str) -> bool:
+    """Whether the lock that `fd` holds is still the one in the directory, and not one that was removed."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(os.path.join(directory, LOCK_NAME), follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
 def is_locked(directory: str) -> bool:
     """Whether a keeper lives. A daemon that lost its connection must know: it may pump only when none does."""
     try:

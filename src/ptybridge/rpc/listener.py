@@ -5,6 +5,7 @@ process, so it is never stale). Only the holder removes a socket that is in the 
 The socket is bound under a umask of 0177, in a directory that nobody else can enter, so its mode is right from birth.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -68,7 +69,7 @@ def _check_parent(parent: Path) -> None:
 class SocketLock:
     """Held for as long as a daemon serves the path."""
 
-    def __init__(self, path: Path, inherited_fd: int | None = None) -> None:
+    def __init__(self, path: Path, inherited_fd: int | None = None, *, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         """Take the lock, or go on with the one a daemon that hands over to us has. Raises `AlreadyRunning`."""
         if inherited_fd is not None:
             self.fd = inherited_fd
@@ -80,7 +81,7 @@ class SocketLock:
             if exc.errno == errno.ELOOP:
                 raise UnsafePath(f"{path}.lock is a symbolic link") from exc
             raise
-        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         while not self._try():
             if time.monotonic() > deadline:
                 os.close(self.fd)
@@ -95,6 +96,15 @@ class SocketLock:
         except BlockingIOError:
             return False
         return True
+
+    def retake(self, path: Path) -> None:
+        """Hold it again where somebody has removed its file. Raises `AlreadyRunning`, OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self.fd), os.lstat(path.with_name(path.name + ".lock"))):
+                return
+        anew = SocketLock(path, patience=0)
+        os.dup2(anew.fd, self.fd, inheritable=False)
+        anew.release()
 
     def release(self) -> None:
         """Let another daemon have the path."""
