@@ -198,42 +198,6 @@ def test_an_unknown_variable_only_warns(monkeypatch: pytest.MonkeyPatch, capsys:
     assert err == "ptybridge: PTYBRIDGE_SOKET is not a variable of ptybridge (did you mean PTYBRIDGE_SOCKET?)\n"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["completion", shell]) == 0
-    assert "_PTYBRIDGE_COMPLETE" in capsys.readouterr().out
-
-
-def test_completion_offers_names_of_sessions(daemon: FakeDaemon) -> None:
-    daemon.result("session.list", {"sessions": [session(), session(session_id="s2", name=None)]})
-    env = {"_PTYBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "ptybridge info ", "COMP_CWORD": "2"}
-    assert _complete(env) == ["plain,build", "plain,s2"]
-    assert _complete(env | {"COMP_WORDS": "ptybridge info b"}) == ["plain,build"]
-    assert "plain,rename" in _complete(env | {"COMP_WORDS": "ptybridge re", "COMP_CWORD": "1"})
-
-
-def test_completion_says_in_a_whole_sentence_what_a_command_does() -> None:
-    env = {"_PTYBRIDGE_COMPLETE": "zsh_complete", "COMP_WORDS": "ptybridge lea", "COMP_CWORD": "1"}
-    assert " ".join(_complete(env)) == "plain lease Show, take or give back the right to write to a session."
-    found = " ".join(_complete(env | {"COMP_WORDS": "ptybridge file ext", "COMP_CWORD": "2"}))
-    assert found.startswith("plain extract Extract to exactly DST")
-    assert not found.endswith("...")
-
-
-def test_completion_without_a_daemon_offers_nothing_and_starts_none() -> None:
-    env = {"_PTYBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "ptybridge info ", "COMP_CWORD": "2"}
-    assert _complete(env) == []
-    assert run(["status"]) == 4
-
-
-def _complete(env: dict[str, str]) -> list[str]:
-    ran = subprocess.run(
-        [sys.executable, "-m", "ptybridge"], env={**os.environ, **env}, capture_output=True, text=True, check=True
-    )
-    assert ran.stderr == ""
-    return ran.stdout.split()
-
-
 def test_output_into_a_closed_pipe_is_silent(daemon: FakeDaemon) -> None:
     daemon.result("session.list", {"sessions": [session(session_id=f"s{n}") for n in range(3000)]})
     for options in ("", "--json", "--running"):

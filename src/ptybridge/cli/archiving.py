@@ -11,6 +11,7 @@ from ptybridge.api.operation import Operation, Params
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import paths
 from ptybridge.cli.progress import Progress
 from ptybridge.errors import ConnectionLost
 from ptybridge.text import printable
@@ -26,7 +27,7 @@ _SUFFIXES = (".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tgz", ".tzst", ".ta
     """,
 )
 @click.argument("archive_path", metavar="ARCHIVE")
-@click.argument("sources", nargs=-1, required=True, metavar="SRC…")
+@click.argument("sources", nargs=-1, required=True, metavar="SRC…", shell_complete=paths("file"))
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above ARCHIVE.")
 @click.option(
@@ -55,7 +56,7 @@ def archive_command(
     """,
 )
 @click.argument("archive_path", metavar="ARCHIVE")
-@click.argument("destination", required=False, metavar="[DST]")
+@click.argument("destination", required=False, metavar="[DST]", shell_complete=paths("file"))
 @click.option("-f", "--force", is_flag=True, help="DST may be there, if it is empty.")
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above DST.")
 @click.option("--max-bytes", type=click.IntRange(0), default=64 << 30, metavar="N", help="What may come out in all.")
@@ -94,7 +95,7 @@ def extract_command(
     """,
 )
 @click.argument("url")
-@click.argument("path")
+@click.argument("path", shell_complete=paths("file"))
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above PATH.")
 @click.option("--mode", metavar="0644", help="Its permissions.")

@@ -8,6 +8,7 @@ import msgspec
 from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import complete_setting
 from ptybridge.cli.rules import check_rules
 from ptybridge.config import KEYS, TABLES, VARIABLES, Config, config_file, value_of, variable_of
 from ptybridge.mistakes import near
@@ -22,7 +23,7 @@ from ptybridge.mistakes import near
     """,
 )
 @click.argument("action", required=False, type=click.Choice(["get", "path"]))
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=complete_setting)
 def config_command(app: App, action: str | None, key: str | None) -> None:
     """Show every setting, its value, and where that comes from.
 

@@ -20,6 +20,7 @@ from ptybridge.api.session import (
 )
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import complete_signal
 from ptybridge.cli.creating import parse_size
 from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find_id, target_argument
@@ -76,7 +77,7 @@ def resize_command(app: App, target: str, size: tuple[int, int] | None, policy: 
     """,
 )
 @target_argument()
-@click.argument("signal_name", metavar="SIGNAL")
+@click.argument("signal_name", metavar="SIGNAL", shell_complete=complete_signal)
 @click.option("--session", "whole", is_flag=True, help="To every process of the session, not just the foreground.")
 def signal_command(app: App, target: str, signal_name: str, whole: bool) -> None:
     """Send SIGNAL (INT, SIGTERM …) to what runs in the foreground of TARGET, past all waiting input."""

@@ -12,6 +12,7 @@ from ptybridge.api import file
 from ptybridge.api.transfer import Download, Upload
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import paths
 from ptybridge.cli.progress import Progress
 from ptybridge.errors import FileExists, FileFailed, FileNotFound, IsADirectory, PermissionDenied, PtybridgeError
 
@@ -24,8 +25,8 @@ from ptybridge.errors import FileExists, FileFailed, FileNotFound, IsADirectory,
     ptybridge cp :~/app/settings.toml :~/app/settings.toml.old
     """,
 )
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=paths("file"))
+@click.argument("destination", metavar="DST", shell_complete=paths("file"))
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not replace a file that is there.")
 @click.option("-p", "--parents", is_flag=True, help="Make directories above DST on the daemon's side.")
 def cp_command(app: App, source: str, destination: str, no_clobber: bool, parents: bool) -> None:

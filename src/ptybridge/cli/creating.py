@@ -9,6 +9,7 @@ import click
 
 from ptybridge.api.session import CREATE, Create, SessionInfo
 from ptybridge.cli.app import App
+from ptybridge.cli.completing import paths
 from ptybridge.errors import PtybridgeError, SpawnFailed
 from ptybridge.model import Backend, Overflow
 
@@ -18,14 +19,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 def creation_options(function: F) -> F:
     """Add the options that say what to run, where and as what."""
     for option in (
-        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]"),
+        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]", shell_complete=paths("file")),
         click.option("--idle-timeout", type=click.FloatRange(min=0), metavar="S",
                      help="End the session after S seconds without output."),
         click.option("--tag", "tags", multiple=True, metavar="T", help="A tag; may be repeated."),
         click.option("-e", "--env", "assignments", multiple=True, metavar="K=V",
                      help="Set a variable, or unset it (K alone); may be repeated."),
-        click.option("--log-dir", metavar="D", help="Log the session below this directory; '' for no log."),
-        click.option("--cwd", metavar="D", help="The directory to start in (this one)."),
+        click.option("--log-dir", metavar="D", shell_complete=paths("dir"),
+                     help="Log the session below this directory; '' for no log."),
+        click.option("--cwd", metavar="D", shell_complete=paths("dir"), help="The directory to start in (this one)."),
         click.option("--name", metavar="N", help="A name to find it by."),
         click.option("-c", "shell_command", metavar="CMD", help="A command for the shell, instead of CMD … ."),
     ):  # fmt: skip

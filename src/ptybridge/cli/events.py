@@ -8,7 +8,8 @@ from ptybridge.api.event import FOLLOW, FollowEvents
 from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
-from ptybridge.cli.targets import find_id
+from ptybridge.cli.completing import complete_event
+from ptybridge.cli.targets import complete_target, find_id
 from ptybridge.text import printable
 
 # What is in front of each line anyway.
@@ -23,8 +24,17 @@ _COMMON = {"number", "time_ms", "session_id"}
     ptybridge events --json --after 120
     """,
 )
-@click.option("--session", "target", metavar="TARGET", help="Only those of one session.")
-@click.option("--type", "types", multiple=True, metavar="T", help="Only this type; may be repeated.")
+@click.option(
+    "--session", "target", metavar="TARGET", shell_complete=complete_target, help="Only those of one session."
+)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="T",
+    shell_complete=complete_event,
+    help="Only this type; may be repeated.",
+)
 @click.option("--after", type=click.IntRange(min=0), metavar="N", help="Begin behind the event number N.")
 def events_command(app: App, target: str | None, types: tuple[str, ...], after: int | None) -> None:
     """Print what happens in all sessions until you stop it with Ctrl-C.

@@ -9,8 +9,9 @@ import click
 
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import paths
 from ptybridge.cli.exits import EXIT_FAILURE, EXIT_TIMEOUT
-from ptybridge.cli.targets import find
+from ptybridge.cli.targets import complete_target, find
 from ptybridge.errors import InvalidParams
 from ptybridge.text import plain, printable
 
@@ -31,8 +32,14 @@ SHOWN_LINES = 20
     124  something expected was not seen in time
     """,
 )
-@click.argument("script", metavar="SCRIPT")
-@click.option("--in", "target", metavar="TARGET", help="Talk with this session instead of a new one.")
+@click.argument("script", shell_complete=paths("file"), metavar="SCRIPT")
+@click.option(
+    "--in",
+    "target",
+    metavar="TARGET",
+    shell_complete=complete_target,
+    help="Talk with this session instead of a new one.",
+)
 @click.option("--keep", is_flag=True, help="Leave a session that the script has started.")
 @click.option("--check", is_flag=True, help="Only look whether the script is in order.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell each step on standard error.")

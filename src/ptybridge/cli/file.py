@@ -13,6 +13,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App
 from ptybridge.cli.archiving import archive_command, extract_command, fetch_command
 from ptybridge.cli.command import Group, command
+from ptybridge.cli.completing import paths
 from ptybridge.cli.finding import find_command
 from ptybridge.cli.watching import watch_command
 from ptybridge.errors import InvalidParams
@@ -30,7 +31,7 @@ _KIND_STYLES = {"directory": "bold", "symlink": "green", "file": ""}
     ptybridge file ls -a --sort size --reverse /var/log
     """,
 )
-@click.argument("path", default=".")
+@click.argument("path", default=".", shell_complete=paths("file"))
 @click.option("-a", "--all", "hidden", is_flag=True, help="Also names that begin with a dot.")
 @click.option("--sort", type=click.Choice(["name", "size", "modified"]), default="name", help="The order.")
 @click.option("-r", "--reverse", is_flag=True, help="The other way round.")
@@ -61,7 +62,7 @@ def ls_command(app: App, path: str, hidden: bool, sort: str, reverse: bool) -> N
 
 
 @command("cat", example="ptybridge file cat ~/app/settings.toml", json=False)
-@click.argument("path")
+@click.argument("path", shell_complete=paths("file"))
 def cat_command(app: App, path: str) -> None:
     """Print a file as it is."""
     from ptybridge.sdk.transfer import download
@@ -79,7 +80,7 @@ def cat_command(app: App, path: str) -> None:
     date | ptybridge file write --append ~/log
     """,
 )
-@click.argument("path")
+@click.argument("path", shell_complete=paths("file"))
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above it.")
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not replace a file that is there.")
 @click.option("--append", is_flag=True, help="Add to its end (up to 16 MiB).")
@@ -122,7 +123,7 @@ def write_command(
     ptybridge file rm -r ~/app/build
     """,
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", shell_complete=paths("file"))
 @click.option("-r", "--recursive", is_flag=True, help="Directories, with everything below them.")
 @click.option("-f", "--force", is_flag=True, help="It is no failure that there is nothing.")
 def rm_command(app: App, paths: tuple[str, ...], recursive: bool, force: bool) -> None:
@@ -136,8 +137,8 @@ def rm_command(app: App, paths: tuple[str, ...], recursive: bool, force: bool) -
 
 
 @command("cp", example="ptybridge file cp -r ~/app ~/app.old")
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=paths("file"))
+@click.argument("destination", metavar="DST", shell_complete=paths("file"))
 @click.option("-r", "--recursive", is_flag=True, help="A directory, with everything below it.")
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above DST.")
@@ -151,8 +152,8 @@ def cp_command(app: App, source: str, destination: str, recursive: bool, force: 
 
 
 @command("mv", example="ptybridge file mv ~/app/new.toml ~/app/settings.toml --force")
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=paths("file"))
+@click.argument("destination", metavar="DST", shell_complete=paths("file"))
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
 @click.option("-p", "--parents", is_flag=True, help="Make the directories above DST.")
 def mv_command(app: App, source: str, destination: str, force: bool, parents: bool) -> None:
@@ -165,7 +166,7 @@ def mv_command(app: App, source: str, destination: str, force: bool, parents: bo
 
 
 @command("mkdir", example="ptybridge file mkdir -p ~/app/data/cache")
-@click.argument("path")
+@click.argument("path", shell_complete=paths("file"))
 @click.option("-p", "--parents", is_flag=True, help="Also those above it; one that is there will do.")
 @click.option("--mode", metavar="0755", help="Its permissions.")
 def mkdir_command(app: App, path: str, parents: bool, mode: str | None) -> None:
@@ -182,7 +183,7 @@ def mkdir_command(app: App, path: str, parents: bool, mode: str | None) -> None:
     ptybridge file info --sha256 backup.tar --json | jq -r .sha256
     """,
 )
-@click.argument("path")
+@click.argument("path", shell_complete=paths("file"))
 @click.option("-L", "--follow", is_flag=True, help="Of a link: what it leads to.")
 @click.option("--sha256", is_flag=True, help="Also the checksum, which reads the whole file.")
 def info_command(app: App, path: str, follow: bool, sha256: bool) -> None:

@@ -7,6 +7,7 @@ import click
 from ptybridge.api import file, find
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import paths
 from ptybridge.errors import ConnectionLost
 from ptybridge.text import printable
 
@@ -19,7 +20,7 @@ from ptybridge.text import printable
     """,
     exits="0 when something was found, 1 when nothing was",
 )
-@click.argument("path", default=".")
+@click.argument("path", default=".", shell_complete=paths("file"))
 @click.option("-g", "--glob", metavar="GLOB", help="Names, or with a slash in it paths, that fit.")
 @click.option("-e", "--pattern", metavar="REGEX", help="Lines that match (RE2).")
 @click.option("-i", "--ignore-case", is_flag=True, help="Upper or lower case.")

@@ -8,6 +8,7 @@ import click
 from ptybridge.api.terminal import PASTE, SEND_KEYS, WRITE, Paste, SendKeys, Write, Written
 from ptybridge.cli.app import App
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import complete_key
 from ptybridge.cli.identity import client_name
 from ptybridge.cli.targets import find_id, target_argument
 
@@ -65,7 +66,7 @@ def _given(text: str) -> bytes:
     """,
 )
 @target_argument()
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...", shell_complete=complete_key)
 def keys_command(app: App, target: str, keys: tuple[str, ...]) -> None:
     """Press KEY after KEY in the session TARGET, encoded as its programs want them at that moment.
 

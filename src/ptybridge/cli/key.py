@@ -9,7 +9,7 @@ from ptybridge.cli import output
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import Group, command
 from ptybridge.cli.durations import duration
-from ptybridge.cli.targets import find_id
+from ptybridge.cli.targets import complete_target, find_id
 from ptybridge.errors import KeyNotFound
 
 _LEVEL_STYLES = {"read": "green", "write": "", "full": "", "admin": "yellow"}
@@ -26,7 +26,14 @@ _LEVEL_STYLES = {"read": "green", "write": "", "full": "", "admin": "yellow"}
 @click.argument("name")
 @click.option("--level", type=click.Choice(list(_LEVEL_STYLES)), default="full", help="What it may; full.")
 @click.option("--expires", metavar="TIME", callback=duration, help="How long it is good: 90s, 12h, 30d; for ever.")
-@click.option("--session", "sessions", multiple=True, metavar="TARGET", help="It is for this session only; repeatable.")
+@click.option(
+    "--session",
+    "sessions",
+    multiple=True,
+    metavar="TARGET",
+    shell_complete=complete_target,
+    help="It is for this session only; repeatable.",
+)
 def new_command(app: App, name: str, level: str, expires: int | None, sessions: tuple[str, ...]) -> None:
     """Make a key called NAME and print its value, which is shown this once and kept nowhere.
 

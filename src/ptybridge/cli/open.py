@@ -11,7 +11,7 @@ import click
 from ptybridge.api.web import OPEN, OpenWeb
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
-from ptybridge.cli.targets import find_id
+from ptybridge.cli.targets import find_id, target_argument
 from ptybridge.model import Level
 
 # Below the runtime directory, so that it is gone with the user's session at the latest.
@@ -28,7 +28,7 @@ PAGE_SECONDS = 60
     ptybridge open build --read-only --print
     """,
 )
-@click.argument("target", required=False)
+@target_argument(required=False)
 @click.option("--read-only", is_flag=True, help="The browser sees everything and changes nothing.")
 @click.option("--admin", is_flag=True, help="The browser may do all that you may, keys and the daemon itself included.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link and open nothing.")

@@ -107,7 +107,8 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
-        if args and args[0] not in MODULES and not args[0].startswith("-"):
+        # Completion only looks, also behind a word that is none of ours.
+        if args and args[0] not in MODULES and not args[0].startswith("-") and not ctx.resilient_parsing:
             from ptybridge.cli.wording import other_name
 
             if (ours := other_name(args[0])) is not None:

@@ -12,6 +12,7 @@ from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
 from ptybridge.cli.creating import create, creation_options, own_size
 from ptybridge.cli.exits import EXIT_TIMEOUT, status_of
+from ptybridge.cli.targets import complete_target
 from ptybridge.errors import ConnectionLost, PtybridgeError, SessionNotFound
 
 # Ends that a limit has brought about, not the program.
@@ -41,7 +42,13 @@ _LIMITS = {"timeout", "idle"}
     default=None,
     help="A terminal or pipes; by default as it is here: a terminal if input and output are one.",
 )
-@click.option("--in", "target", metavar="TARGET", help="Run it in the shell of this session, at its prompt.")
+@click.option(
+    "--in",
+    "target",
+    metavar="TARGET",
+    shell_complete=complete_target,
+    help="Run it in the shell of this session, at its prompt.",
+)
 @click.option("--keep", is_flag=True, help="Keep the session and its output afterwards.")  # fmt: skip
 def run_command(
     app: App,

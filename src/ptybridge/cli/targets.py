@@ -49,7 +49,8 @@ def latest(app: App) -> SessionInfo:
     return max(running, key=lambda one: one.last_active_at_ms)
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Offer the names of sessions, and the ids that begin so."""
     from click.shell_completion import CompletionItem
 
     app = ctx.find_object(App) or App()
@@ -69,4 +70,4 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 def target_argument(name: str = "target", **kwargs: Any) -> Callable[[Any], Any]:
     """Declare the argument TARGET, with completion."""
-    return click.argument(name, shell_complete=_complete, **kwargs)
+    return click.argument(name, shell_complete=complete_target, **kwargs)

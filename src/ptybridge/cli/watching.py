@@ -7,6 +7,7 @@ import click
 from ptybridge.api import watch
 from ptybridge.cli.app import App, note
 from ptybridge.cli.command import command
+from ptybridge.cli.completing import paths
 from ptybridge.errors import FileNotFound
 from ptybridge.text import printable
 
@@ -18,7 +19,7 @@ from ptybridge.text import printable
     ptybridge file watch -n 1 ~/app/settings.toml && make reload
     """,
 )
-@click.argument("path", default=".")
+@click.argument("path", default=".", shell_complete=paths("file"))
 @click.option("-r", "--recursive", is_flag=True, help="Also everything below.")
 @click.option("-n", "--count", type=click.IntRange(1), metavar="N", help="End after so many changes.")
 def watch_command(app: App, path: str, recursive: bool, count: int | None) -> None:
