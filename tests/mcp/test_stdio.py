@@ -8,6 +8,12 @@ import pytest
 from tests.mcp.stdio import Stdio, daemon_pid, eventually, private_directories, run
 
 JUNK = {b"[]": -32600, b"1": -32600, b'"x"': -32600, b"{nonsense": -32700}
+# Requests whose ids are none in MCP.
+JUNK |= {
+    b'{"jsonrpc": "2.0", "method": "%s", "id": %s, "params": {"name": "pty_list"}}' % (method, number): -32600
+    for method in (b"ping", b"tools/call")
+    for number in (b"null", b"1.5", b"[1]", b"true")
+}
 VERSIONS = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]
 
 

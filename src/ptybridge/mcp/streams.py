@@ -61,9 +61,14 @@ class Incoming:
 
     async def _understand(self, line: bytes) -> SessionMessage | None:
         try:
-            return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValueError:
             pass
+        else:
+            if isinstance(message, types.JSONRPCNotification) and _has_id(line):
+                await self._refuse(InvalidRequest("the id of a request must be text or a whole number"))
+                return None
+            return SessionMessage(message)
         try:
             found = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -100,6 +105,17 @@ class Incoming:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _has_id(line: bytes) -> bool:
+    """Tell whether what was understood as a notification is a request whose id is none: it would wait for ever."""
+    if b'"id"' not in line:
+        return False
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(found, dict) and "id" in found
 
 
 class Outgoing:
