@@ -115,6 +115,24 @@ def paste(tab: Tab, text: str) -> None:
     )
 
 
+def test_copying_by_keyboard(site: Site, node: Node) -> None:
+    tab = site.person(viewport={"width": 1100, "height": 700}, permissions=["clipboard-read", "clipboard-write"])
+    tab.attach(node.create("stty raw -echo; printf 'ready\r\n'; exec cat -v"))
+    tab.wait_screen("^ready$")
+    tab.page.evaluate("() => addEventListener('keydown', (event) => { window.taken = event.defaultPrevented; })")
+    for keys in ("Control+Shift+C", "Control+Insert"):
+        tab.page.evaluate("navigator.clipboard.writeText('before')")
+        tab.page.evaluate("document.getElementById('terminal').terminal.select(0, 0, 5)")
+        tab.page.keyboard.press(keys)
+        tab.wait(lambda: tab.page.evaluate("navigator.clipboard.readText()") == "ready", "what is selected")
+    tab.page.evaluate("document.getElementById('terminal').terminal.clearSelection()")
+    # With nothing selected it is still the page's, not the browser's, nor is it typed.
+    tab.page.keyboard.press("Control+Shift+C")
+    assert tab.page.evaluate("taken")
+    tab.type("x")
+    tab.wait_screen("^x$")
+
+
 def test_a_paste_of_lines_asks_where_each_would_run(tab: Tab, node: Node) -> None:
     session = node.create("stty -echo; echo ready; exec cat")
     tab.attach(session)

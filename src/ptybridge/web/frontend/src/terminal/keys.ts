@@ -3,7 +3,7 @@
 import type { Terminal } from "@xterm/xterm";
 
 export interface PageKeys {
-  copy: () => boolean;
+  copy: () => void;
   search: () => void;
   files: () => void;
   help: () => void;
@@ -16,8 +16,8 @@ export interface PageKeys {
 
 /** What the help shows; first the keys, then what they do. */
 export const KEY_HELP: [string, string][] = [
-  ["Ctrl Shift C", "copy the selection"],
-  ["Ctrl Shift V", "paste"],
+  ["Ctrl Shift C", "copy the selection (also Ctrl Insert)"],
+  ["Ctrl Shift V", "paste (also Shift Insert)"],
   ["Ctrl Shift F", "search in the output"],
   ["Ctrl Shift E", "files"],
   ["Ctrl + / Ctrl − / Ctrl 0", "larger, smaller, normal letters"],
@@ -32,19 +32,20 @@ export function addKeys(terminal: Terminal, keys: PageKeys): void {
     if (event.key === "Tab" && keys.over()) return false;
     const action = pageAction(event, keys);
     if (!action) return true;
-    if (event.type === "keydown" && action() === false) return true;
+    if (event.type === "keydown") action();
     event.preventDefault();
     return false;
   });
 }
 
-function pageAction(event: KeyboardEvent, keys: PageKeys): (() => boolean | void) | null {
+function pageAction(event: KeyboardEvent, keys: PageKeys): (() => void) | null {
   const command = event.ctrlKey || event.metaKey;
   if (event.shiftKey && event.key === "F1") return keys.help;
   if (!command || event.altKey) return null;
   if (event.shiftKey) {
     switch (event.code) {
       case "KeyC":
+        // Also with nothing to copy: the browser would open its developers' tools.
         return keys.copy;
       case "KeyV":
         // The browser pastes, which xterm hears; it must not also be typed.

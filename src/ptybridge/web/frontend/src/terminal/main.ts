@@ -140,9 +140,7 @@ class Page {
     });
     addKeys(terminal, {
       copy: () => {
-        if (!terminal.hasSelection()) return false;
-        void writeClipboard(terminal.getSelection());
-        return true;
+        if (terminal.hasSelection()) void writeClipboard(terminal.getSelection());
       },
       search: openSearch,
       files: files ?? (() => toast("Your login does not allow looking at files.")),
