@@ -241,3 +241,15 @@ def test_a_click_is_not_lost_to_what_changes_meanwhile(drawer: Tab, home: Path) 
     drawer.page.get_by_role("dialog").get_by_text("<b>second</b>").wait_for()
     drawer.page.keyboard.press("Escape")
     entry(drawer, "new.txt").wait_for()
+
+
+def test_what_can_be_done_with_a_row_covers_nothing_that_is_said(drawer: Tab) -> None:
+    row = drawer.page.locator("#files .entries li", has_text="notes.txt")
+    assert row.locator(".when").is_visible()
+    row.hover()
+    row.get_by_role("button", name="Download").wait_for()
+    assert not row.locator(".when").is_visible()
+    said, act = (row.locator(one).bounding_box() for one in (".size", ".acts button >> nth=0"))
+    assert said is not None
+    assert act is not None
+    assert said["x"] + said["width"] <= act["x"]
