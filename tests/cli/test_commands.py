@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from tests.cli.fake_daemon import FakeDaemon, daemon, session
 
+from ptybridge.cli import quick
+from ptybridge.cli.exits import exit_code_of
 from ptybridge.cli.program import run
 from ptybridge.cli.quick import list_sessions, socket_path
 from ptybridge.config import load
+from ptybridge.errors import RequestTimeout
 
 __all__ = ["daemon"]
 
@@ -91,6 +94,15 @@ def test_the_quick_way_gives_up_on_everything_unusual(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PTYBRIDGE_SOCKET", "/x")
     monkeypatch.setenv("PTYBRIDGE_CONFIG", "/etc/x.toml")
     assert socket_path() is None
+
+
+def test_a_daemon_that_does_not_answer_is_asked_once(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.raw("session.list", lambda request: [])
+    monkeypatch.setattr(quick, "ANSWER_SECONDS", 0.1)
+    assert list_sessions([]) == exit_code_of(RequestTimeout())
+    assert "hint: `ptybridge doctor` tells whether it is well" in capsys.readouterr().err
 
 
 def test_ls_is_the_same_the_quick_and_the_long_way(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:

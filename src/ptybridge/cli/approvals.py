@@ -27,7 +27,7 @@ INDENT = " " * 8
     """,
 )
 @click.argument("action", required=False, default="ls", type=click.Choice(["ls", "allow", "deny"]))
-@click.argument("approval_id", required=False, metavar="ID")
+@click.argument("approval_id", required=False, metavar="[ID]")
 @click.option("--reason", metavar="TEXT", help="What the one who asked is told.")
 @click.option("--all", "everything", is_flag=True, help="Also those decided lately.")
 @click.option("--watch", is_flag=True, help="Go on printing what is asked and decided, until Ctrl-C.")

@@ -182,13 +182,13 @@ def _run(arguments: Sequence[str]) -> int:
     except click.UsageError as exc:
         from ptybridge.cli.wording import worded
 
-        _complain(worded(exc.format_message()), _usage_hint(exc))
+        complain(worded(exc.format_message()), _usage_hint(exc))
         return EXIT_USAGE
     except click.ClickException as exc:
-        _complain(exc.format_message())
+        complain(exc.format_message())
         return EXIT_USAGE
     except PtybridgeError as exc:
-        _complain(exc.message, exc.hint)
+        complain(exc.message, exc.hint)
         return exit_code_of(exc)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
@@ -207,7 +207,8 @@ def _usage_hint(error: click.UsageError) -> str | None:
     return f"see `{error.ctx.command_path} --help`"
 
 
-def _complain(message: str, hint: str | None = None) -> None:
+def complain(message: str, hint: str | None = None) -> None:
+    """Say what went wrong, and what to do about it."""
     from ptybridge.text import printable
 
     print(f"ptybridge: {printable(message, 2000)}", file=sys.stderr)

@@ -33,7 +33,10 @@ def list_sessions(options: Sequence[str]) -> int | None:
     """Do `ls` without options or with --json; return the exit code, None when that takes the whole program."""
     as_json = list(options) == ["--json"]
     path = socket_path() if as_json or not options else None
-    answer = _ask(path) if path else None
+    try:
+        answer = _ask(path) if path else None
+    except TimeoutError:
+        return _give_up()
     if answer is None:
         return None
     import json
@@ -95,8 +98,20 @@ def _ask(path: str) -> bytes | None:
                     return None
                 parts.append(part)
             return b"".join(parts)
+    except TimeoutError:
+        raise  # to ask once more would only take longer
     except (PtybridgeError, OSError):
         return None
+
+
+def _give_up() -> int:
+    from ptybridge.cli.exits import exit_code_of
+    from ptybridge.cli.program import complain
+    from ptybridge.errors import RequestTimeout
+
+    error = RequestTimeout(f"the daemon did not answer session.list within {ANSWER_SECONDS:g} s")
+    complain(error.message, "`ptybridge doctor` tells whether it is well")
+    return exit_code_of(error)
 
 
 # -- how sessions are shown ---------------------------------------------------------------------------------
