@@ -6,7 +6,7 @@ import pytest
 from tests.contract.endpoints import OPERATIONS, Client, raw_params
 from tests.contract.local_endpoint import LocalClient
 
-from ptybridge.api import attach, event, key, session
+from ptybridge.api import attach, event, key, lease, session
 from ptybridge.api.operation import Effect
 from ptybridge.daemon import Daemon
 from ptybridge.errors import Denied, InvalidParams, KeyNotFound, NameTaken, PtybridgeError, SessionNotFound
@@ -104,6 +104,27 @@ async def test_s21_a_reader_watches_and_cannot_attach_as_a_writer(daemon: Daemon
 
 
 # -- keys for some sessions ---------------------------------------------------------------------------------
+
+
+async def test_a_key_for_some_sessions_moves_no_lease_of_others(daemon: Daemon) -> None:
+    """The leases of a workspace move together, those of sessions that the key is not for among them."""
+    owner = LocalClient(daemon)
+    one, two = [
+        (await owner.call(session.CREATE, command=["cat"], workspace="w", owner="me")).session_id for _ in range(2)
+    ]
+    for session_id in (one, two):
+        await owner.call(lease.ACQUIRE, session_id=session_id, client_id="a")
+    taking = {"session_id": one, "client_id": "b", "from_client_id": "a", "reason": "mine"}
+    with pytest.raises(Denied, match="more sessions"):
+        await holder(daemon, "full", (one,)).call(lease.TAKEOVER, **taking)
+    for session_id in (one, two):
+        assert (await owner.call(lease.GET, session_id=session_id)).client_id == "a"
+    both = holder(daemon, "full", (one, two))
+    assert (await both.call(lease.TAKEOVER, **taking)).affected_session_ids == sorted([one, two])
+    with pytest.raises(Denied, match="more sessions"):
+        await holder(daemon, "full", (one,)).call(
+            lease.HANDOFF, session_id=one, client_id="b", target_client_id="c", reason="yours"
+        )
 
 
 async def test_a_key_for_some_sessions_knows_of_no_others(daemon: Daemon) -> None:

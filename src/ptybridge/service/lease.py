@@ -47,6 +47,7 @@ class LeaseService:
     def handoff(self, caller: Caller, params: api.Handoff) -> api.LeaseChange:
         """Give it to another client."""
         session, members, client = self._begin(caller, params.session_id, params.client_id)
+        _require_all_visible(caller, members)
         target = Holder(caller.principal, params.target_client_id)
         if target == client:
             raise InvalidParams("target_client_id is the client that hands over", hint="name another client")
@@ -59,6 +60,7 @@ class LeaseService:
     def takeover(self, caller: Caller, params: api.Takeover) -> api.LeaseChange:
         """Take it from another client."""
         session, members, client = self._begin(caller, params.session_id, params.client_id)
+        _require_all_visible(caller, members)
         reason = _reason(params.reason)
         holder = session.lease.holder
         if holder is not None and holder != client:
@@ -103,6 +105,12 @@ class LeaseService:
         return api.LeaseChange(
             lease=lease_info(self._sessions, session), changed=bool(affected), affected_session_ids=affected
         )
+
+
+def _require_all_visible(caller: Caller, members: Members) -> None:
+    """The leases of a workspace move together: who may not see all of its leased sessions must not move them."""
+    if not all(authority.sees(caller, one) for one in leases.leased(members)):
+        raise Denied("the lease of this workspace is for more sessions than this key", hint="use a key for all of them")
 
 
 def _reason(reason: str) -> str:
