@@ -237,3 +237,25 @@ async def test_a_wake_up_of_the_keeper_before_does_not_reach_for_its_closed_desc
             link.stop_keeper()
             nursery.cancel_scope.cancel()
     link.close()
+
+
+async def test_a_keeper_that_was_told_to_end_is_not_complained_about(
+    run_dir: Path,
+    keeper: KeeperProcess,
+    connect_daemon: Callable[..., Daemon],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connect_daemon(keeper).close()
+    link = KeeperLink(run_dir, run_dir / "daemon.sock", run_dir / "log")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            listener, _ = await link.connect()
+            listener.close()
+            await nursery.start(link.run)
+            # It ends before it reads the last message; the kernel calls that a reset of the connection.
+            os.kill(keeper.pid, signal.SIGSTOP)
+            link.post("note", sid=0, key="last", data="x")
+            link.stop_keeper()
+            os.kill(keeper.pid, signal.SIGCONT)
+    link.close()
+    assert "broken" not in caplog.text

@@ -270,7 +270,8 @@ class KeeperLink:
                 await trio.lowlevel.wait_readable(channel.socket)
                 continue
             except (OSError, KeeperError) as exc:
-                log.warning("the connection to the keeper is broken: %s", exc)
+                if not self._over:
+                    log.warning("the connection to the keeper is broken: %s", exc)
                 return
             if message is None:
                 return
