@@ -45,6 +45,19 @@ def test_the_pen_is_taken_and_given_back(site: Site, shell: str, node: Node) -> 
     assert node.call("lease.get", session_id=shell)["client_id"] is None
 
 
+def test_who_is_sent_away_is_told_so_and_may_come_back(tab: Tab, shell: str, node: Node) -> None:
+    tab.attach(shell)
+    tab.wait_screen(r"^\$ ")
+    (client,) = node.call("session.get", session_id=shell)["clients"]
+    node.call("session.kick", session_id=shell, attachment_id=client["attachment_id"])
+    tab.page.get_by_role("heading", name="You were detached").wait_for()
+    tab.page.get_by_role("button", name="Attach again").click()
+    tab.page.get_by_role("heading", name="You were detached").wait_for(state="detached")
+    tab.wait_terminal()
+    tab.type("echo back $((6 * 7))\n")
+    tab.wait_screen("^back 42$")
+
+
 def test_watching_types_nothing_and_resizes_nothing(site: Site, shell: str, node: Node) -> None:
     writer = site.person(viewport={"width": 1100, "height": 700})
     writer.attach(shell)

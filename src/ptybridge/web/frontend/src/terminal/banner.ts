@@ -78,14 +78,29 @@ export function showEnd(session: Session, exit: Exit, again: boolean): void {
 
 /** Instead of a terminal: why there is none. */
 export function showRefused(reason: string): void {
+  showCard("This session cannot be shown", reason, h("a", { class: "button primary", href: address("").href }, "All sessions"));
+}
+
+/** We were sent away from a session that goes on. */
+export function showDetached(reason: string): void {
+  showCard(
+    "You were detached",
+    reason,
+    h("a", { class: "button", href: address("").href }, "All sessions"),
+    h("button", { type: "button", class: "primary", onclick: () => location.reload() }, "Attach again"),
+  );
+}
+
+function showCard(title: string, reason: string, ...actions: HTMLElement[]): void {
   const card = byId("ending");
   document.body.classList.add("refused");
   card.replaceChildren(
-    h("h2", { class: "bad" }, "This session cannot be shown"),
+    h("h2", { class: "bad" }, title),
     h("p", {}, sentence(reason)),
-    h("div", { class: "actions" }, h("a", { class: "button primary", href: address("").href }, "All sessions")),
+    h("div", { class: "actions" }, ...actions),
   );
   card.hidden = false;
+  actions.at(-1)?.focus();
 }
 
 async function runAgain(session: Session): Promise<void> {

@@ -16,7 +16,7 @@ import { type Rights, rights } from "../common/rights";
 import { followTheme } from "../common/theme";
 import { toast } from "../common/toast";
 import { Acks } from "./acks";
-import { setBanner, showEnd, showLost, showRefused } from "./banner";
+import { setBanner, showDetached, showEnd, showLost, showRefused } from "./banner";
 import { addClipboard, copyShown, pasteClipboard, writeClipboard } from "./clipboard";
 import { Feed } from "./feed";
 import { type Exit, type Frame, inputs, resize } from "./frames";
@@ -303,7 +303,7 @@ class Page {
 
   #detached(reason: string, text: string): void {
     this.link.end();
-    if (!this.#exit) showRefused(text || `You were detached (${reason}).`);
+    if (!this.#exit) showDetached(text || `The reason is “${reason}”.`);
   }
 
   /** Something happened that a person in another tab may want to know. */
