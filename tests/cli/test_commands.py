@@ -341,6 +341,11 @@ def test_events_print_a_line_each(daemon: FakeDaemon, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.endswith("4  s1     title title=xy\n")
     assert run(["events", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == event
+    exited = {"type": "exited", "number": 5, "time_ms": 0, "session_id": "s1", "exit_code": 0, "exit_signal": None,
+              "exit_reason": "exited", "end_offset": 2, "output_closed": True}  # fmt: skip
+    daemon.stream("event.follow", {"number": 4}, [exited], {"reason": "ended"})
+    assert run(["events"]) == 0
+    assert capsys.readouterr().out.endswith("exit_code=0 exit_reason=exited end_offset=2 output_closed=true\n")
 
 
 # -- control ------------------------------------------------------------------------------------------------

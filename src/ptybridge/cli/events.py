@@ -65,4 +65,6 @@ def _line(event: Any) -> str:
 def _value(value: object) -> str:
     if isinstance(value, list):
         return printable(output.command_line([str(part) for part in value]))
+    if isinstance(value, bool):
+        return str(value).lower()  # as everywhere else but in Python
     return printable(str(value))
