@@ -309,6 +309,16 @@ def test_tail_prints_the_last_lines(
     assert capfdbinary.readouterr().out == expected
 
 
+def test_plain_is_text_in_a_pipe_too(daemon: FakeDaemon, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    daemon.result("session.list", {"sessions": [session(end_offset=20)]})
+    daemon.result("session.read", piece(b"\x1b]133;A\x07\x1b[31ma\x1b[0m\r\nb\r\n"))
+    for command in ("read", "tail"):
+        assert run([command, "build", "--plain"]) == 0
+        assert capfdbinary.readouterr().out == b"a\nb\n"
+        assert run([command, "build", "--plain", "--raw"]) == 2
+        assert b"not both" in capfdbinary.readouterr().err
+
+
 def test_tail_follows_until_the_exit(daemon: FakeDaemon, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     daemon.result("session.list", {"sessions": [session(end_offset=5)]})
     daemon.result("session.read", piece(b"a\nb\n"))

@@ -1,5 +1,8 @@
 """What of old output may go to a terminal: text and colours, and nothing that acts on it."""
 
+import itertools
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +72,18 @@ def test_a_string_without_end_is_not_kept_for_ever() -> None:
         out += stream.feed(b"x" * 4096)
     assert b"\x1b" not in out
     assert len(out) > 100_000
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\x1b[31m", b"\x1b]133;A;x=1\x07", b"\x1b[?2004h", b"\xc3\xa4"])
+    ),
+    st.lists(st.integers(0, 60)),
+)
+def test_plain_text_has_no_sequence_and_no_cr_before_lf_however_it_is_cut(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts) + b"$"
+    plain = TerminalFilter(plain=True)
+    places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    shown = b"".join(plain.feed(data[start:end]) for start, end in itertools.pairwise(places))
+    wanted = re.sub(rb"\x1b\[[0-9?]*[a-z]|\x1b\][^\x07]*\x07", b"", data).replace(b"\r\n", b"\n")
+    assert shown == wanted

@@ -2,6 +2,8 @@
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -20,12 +22,29 @@ from ptybridge.text import UNPRINTABLE
 PIECE_BYTES = 1 << 20
 # `tail` looks for its lines in this much.
 TAIL_BYTES = 1 << 20
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _one_of_both(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value and ctx.params.get("raw"):
+        raise click.UsageError("give --raw or --plain, not both")
+    return value
+
+
+def _sequence_options(function: F) -> F:
+    """Say what becomes of escape sequences."""
+    raw = click.option("--raw", is_flag=True, is_eager=True, help="Do not leave out escape sequences on a terminal.")
+    plain = click.option(
+        "--plain", is_flag=True, callback=_one_of_both, help="Only text, in a pipe too: no colours, no CR before LF."
+    )
+    return raw(plain(function))
 
 
 @command(
     "read",
     example="""
     ptybridge read build
+    ptybridge read build --plain > build.txt
     ptybridge read build --stream stderr > errors.txt
     ptybridge read build --client me --timeout 5
     ptybridge read build --json --offset 1024
@@ -39,7 +58,7 @@ TAIL_BYTES = 1 << 20
 )
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="One stream of a session with pipes.")
 @click.option("--client", metavar="NAME", help="Go on where the last read of this name has ended.")
-@click.option("--raw", is_flag=True, help="Do not leave out escape sequences on a terminal.")  # fmt: skip
+@_sequence_options
 def read_command(
     app: App,
     target: str,
@@ -49,6 +68,7 @@ def read_command(
     stream: Stream | None,
     client: str | None,
     raw: bool,
+    plain: bool,
 ) -> None:
     """Print what the session TARGET has printed, as far as it is kept.
 
@@ -71,7 +91,7 @@ def read_command(
     if app.json:
         app.emit(piece)
         return
-    out = Output(raw=raw)
+    out = Output(raw=raw, plain=plain)
     _write_piece(out, piece, quiet=not params.offset)
     end = _end_of(session, stream)
     while max_bytes is None and piece.data and piece.next_offset < end:
@@ -101,7 +121,7 @@ def _write_piece(out: Output, piece: Piece, *, quiet: bool) -> None:
     "tail",
     example="""
     ptybridge tail build
-    ptybridge tail -f build | grep -i error
+    ptybridge tail -f --plain build | grep -i error
     ptybridge tail -f --json build
     """,
 )
@@ -116,8 +136,8 @@ def _write_piece(out: Output, piece: Piece, *, quiet: bool) -> None:
     help="How many lines of the past.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on until the session exits.")
-@click.option("--raw", is_flag=True, help="Do not leave out escape sequences on a terminal.")  # fmt: skip
-def tail_command(app: App, target: str, lines: int, follow: bool, raw: bool) -> None:
+@_sequence_options
+def tail_command(app: App, target: str, lines: int, follow: bool, raw: bool, plain: bool) -> None:
     """Print the last lines that the session TARGET has printed.
 
     With --json, and -f, every line is an event of `session.follow`: output, gap, resized, exited.
@@ -131,7 +151,7 @@ def tail_command(app: App, target: str, lines: int, follow: bool, raw: bool) -> 
         begin = piece.next_offset - len(past)
         app.emit_line(app.call(READ, Read(session_id=session.session_id, offset=begin, max_bytes=TAIL_BYTES)))
         return
-    out = Output(raw=raw)
+    out = Output(raw=raw, plain=plain)
     if not app.json:
         out.write(past)
     if follow:

@@ -3,7 +3,7 @@
 How it works: printed as it is, old output would act on the reader's terminal: a query in it is answered into the
 shell that reads the command line next (xterm's CVE-2022-45063 was that), a title or the clipboard is set, the
 alternate screen stays on. So colours, text, and what moves the cursor within a line go through, and every other
-sequence is left out. A pipe or a file gets the bytes untouched.
+sequence is left out. A pipe or a file gets the bytes untouched, or on request no sequences at all.
 """
 
 import re
@@ -32,9 +32,10 @@ RESET_COLOURS: Final = b"\x1b[0m"
 
 
 class TerminalFilter:
-    """Takes the output of a session in pieces, cut anywhere."""
+    """Takes the output of a session in pieces, cut anywhere. `plain`: without colours, and CR LF becomes LF."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -44,14 +45,23 @@ class TerminalFilter:
         unfinished = _UNFINISHED.search(data, max(0, len(data) - _LONGEST_SEQUENCE))
         if unfinished:
             self._held, data = data[unfinished.start() :], data[: unfinished.start()]
-        return _SEQUENCES.sub(lambda found: found["keep"] or b"", data)
+        if not self._plain:
+            return _SEQUENCES.sub(lambda found: found["keep"] or b"", data)
+        text = _SEQUENCES.sub(b"", data)
+        if text.endswith(b"\r"):  # of CR LF, perhaps
+            text, self._held = text[:-1], b"\r" + self._held
+        return text.replace(b"\r\n", b"\n")
 
 
 class Output:
-    """Standard output for the bytes of a session: filtered on a terminal unless `raw`, as they are elsewhere."""
+    """Standard output for the bytes of a session.
 
-    def __init__(self, *, raw: bool = False) -> None:
-        self._filter = None if raw or not sys.stdout.isatty() else TerminalFilter()
+    They are filtered on a terminal unless `raw`, everywhere if `plain`, and else as they are.
+    """
+
+    def __init__(self, *, raw: bool = False, plain: bool = False) -> None:
+        self._coloured = sys.stdout.isatty() and not raw and not plain
+        self._filter = TerminalFilter(plain=plain) if plain or self._coloured else None
 
     def write(self, data: bytes) -> None:
         """Write, at once."""
@@ -60,6 +70,6 @@ class Output:
 
     def finish(self) -> None:
         """End with the colours that were there before."""
-        if self._filter:
+        if self._coloured:
             sys.stdout.buffer.write(RESET_COLOURS)
             sys.stdout.buffer.flush()
