@@ -42,6 +42,15 @@ def test_c24_junk_gets_one_error_and_the_connection_lives_in_both_framings(daemo
         assert client.leave() == 0
 
 
+def test_a_notification_with_an_empty_id_is_one(daemon: None) -> None:
+    with Stdio() as client:
+        client.initialize()
+        client.send(b'{"jsonrpc": "2.0", "id": null, "method": "notifications/cancelled", "params": {"requestId": 9}}')
+        client.send(b'{"jsonrpc": "2.0", "id": 7, "method": "ping"}')
+        assert client.next() == {"jsonrpc": "2.0", "id": 7, "result": {}}
+        assert client.leave() == 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_81_signals_end_it_at_once_and_sessions_live_on(daemon: None, number: signal.Signals, code: int) -> None:
     run("new", "-d", "--name", "stays", "--", "cat")
