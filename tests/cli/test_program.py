@@ -255,6 +255,15 @@ def test_every_name_can_be_printed_in_every_encoding(daemon: FakeDaemon, encodin
         assert (answer if isinstance(answer, dict) else answer[0])["name"] == "größe日本"
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("encoding", "printed"), [("utf-8:surrogateescape", b"/\xff\n"), ("utf-8:strict", b"/?\n")])
+def test_names_of_files_that_are_no_text_can_be_printed(encoding: str, printed: bytes, unbuffered: str) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUNBUFFERED": unbuffered}
+    line = [sys.executable, "-m", "ptybridge", "--config", os.fsdecode(b"/\xff"), "config", "path"]
+    ran = subprocess.run(line, env=env, capture_output=True, check=True)
+    assert ran.stdout == printed
+
+
 def _encoded(encoding: str, command: list[str]) -> "subprocess.CompletedProcess[bytes]":
     env = {**os.environ, "PYTHONIOENCODING": encoding}
     return subprocess.run([sys.executable, "-m", "ptybridge", *command], env=env, capture_output=True, check=False)

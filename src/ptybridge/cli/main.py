@@ -53,10 +53,13 @@ def _ensure_standard_streams() -> None:
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
+        errors = sys.stdout.errors
         if isinstance(sys.stdout.buffer, io.FileIO):  # PYTHONUNBUFFERED
             whole = _Whole(io.FileIO(1, "w", closefd=False))
-            sys.stdout = io.TextIOWrapper(whole, encoding=sys.stdout.encoding, write_through=True)
-        sys.stdout.reconfigure(errors="replace")
+            sys.stdout = io.TextIOWrapper(whole, encoding=sys.stdout.encoding, errors=errors, write_through=True)
+        # Where every character can be printed anyway, names of files may go out as the bytes they are.
+        if not (errors == "surrogateescape" and sys.stdout.encoding.lower() == "utf-8"):
+            sys.stdout.reconfigure(errors="replace")
 
 
 class _Whole(io.BufferedWriter):
