@@ -27,12 +27,14 @@ _SEQUENCES: Final = re.compile(
 # A sequence (or half a C1 control) that the next piece may complete; bounded, so that a string without end does not
 # keep everything that follows.
 _UNFINISHED: Final = re.compile(rb"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_k][^\x07\x1b\x18\x1a]*\x1b?|[ -/]*)|\xc2)\Z")
+# Several CR are as good as one, and none is needed before LF: programs that print CR LF make most terminals CR CR LF.
+_RETURNS: Final = re.compile(rb"\r+(\n?)")
 _LONGEST_SEQUENCE: Final = 64 * 1024
 RESET_COLOURS: Final = b"\x1b[0m"
 
 
 class TerminalFilter:
-    """Takes the output of a session in pieces, cut anywhere. `plain`: without colours, and CR LF becomes LF."""
+    """Takes the output of a session in pieces, cut anywhere. `plain`: without colours, and no CR before LF."""
 
     def __init__(self, *, plain: bool = False) -> None:
         self._plain = plain
@@ -47,10 +49,10 @@ class TerminalFilter:
             self._held, data = data[unfinished.start() :], data[: unfinished.start()]
         if not self._plain:
             return _SEQUENCES.sub(lambda found: found["keep"] or b"", data)
-        text = _SEQUENCES.sub(b"", data)
-        if text.endswith(b"\r"):  # of CR LF, perhaps
+        text = _RETURNS.sub(lambda found: found[1] or b"\r", _SEQUENCES.sub(b"", data))
+        if text.endswith(b"\r"):  # of a line's end, perhaps
             text, self._held = text[:-1], b"\r" + self._held
-        return text.replace(b"\r\n", b"\n")
+        return text
 
 
 class Output:
