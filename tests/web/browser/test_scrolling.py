@@ -116,6 +116,22 @@ def test_a_notch_of_the_wheel_is_three_lines_of_a_full_screen_program(tab: Tab, 
     tab.wait_screen(r"^\^\[OB\^\[OB\^\[OB$")
 
 
+def test_the_wheel_with_ctrl_is_left_to_the_browser(tab: Tab, node: Node) -> None:
+    session = node.create(FULL_SCREEN.format(modes=""))
+    tab.attach(session)
+    tab.wait_screen("^ready$")
+    tab.page.evaluate("() => { window.taken = []; addEventListener('wheel', (e) => taken.push(e.defaultPrevented)); }")
+    tab.page.mouse.move(300, 300)
+    tab.page.keyboard.down("Control")
+    tab.page.mouse.wheel(0, 120)
+    tab.page.keyboard.up("Control")
+    tab.wait(lambda: tab.page.evaluate("taken.length"), "the wheel")
+    assert not any(tab.page.evaluate("taken"))
+    node.call("session.write", session_id=session, data="x")
+    tab.wait_screen("x$")
+    assert "^[" not in tab.screen()
+
+
 def test_who_only_watches_scrolls_and_sends_nothing(site: Site, node: Node) -> None:
     session = node.create(FULL_SCREEN.format(modes=""))
     watcher = site.person(viewport={"width": 800, "height": 600})

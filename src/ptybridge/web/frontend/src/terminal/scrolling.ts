@@ -70,6 +70,8 @@ export class Scrolling {
   /** False: it is done, and xterm has nothing more to do. */
   #wheel(event: WheelEvent): boolean {
     if (this.#toProgram !== "keys" || event.shiftKey || !event.deltaY) return true;
+    // The browser makes the page larger or smaller; two fingers that do so on a touchpad come like this, too.
+    if (event.ctrlKey) return false;
     event.preventDefault();
     const unit = [WHEEL_SHARE, this.#rowPixels, this.#rowPixels * this.terminal.rows][event.deltaMode] ?? 1;
     this.#scroll(event.deltaY * unit, event.clientX, event.clientY);
