@@ -121,6 +121,15 @@ async def test_a_connection_ends_with_its_last_answer(http: Http, connect: Conne
     await eventually(lambda: daemon.web.connections == 1)
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/node"])
+async def test_s11_who_asks_much_at_once_and_leaves_is_forgotten(connect: Connect, daemon: Daemon, path: str) -> None:
+    for _ in range(3):
+        http = await connect()
+        await http.stream.send_all(f"GET {path} HTTP/1.1\r\nhost: {http.host}\r\n\r\n".encode() * 100)
+        await http.stream.aclose()
+    await eventually(lambda: daemon.web.connections == 0)
+
+
 async def test_a_head_without_end_is_refused(connect: Connect) -> None:
     http = await connect()
     with trio.fail_after(PATIENCE_SECONDS):

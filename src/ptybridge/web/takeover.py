@@ -157,6 +157,8 @@ class Takeover(TCPServer):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
         await self.protocol.handle(Closed())
+        # Reading may stand still until an answer is out to the request before: this one never will be.
+        self._reading.cancel()
 
     async def _idle_timeout(self) -> None:
         """End a connection on which nothing is asked; Hypercorn starts this anew whenever that begins."""
