@@ -96,7 +96,16 @@ def test_json_is_what_the_daemon_says(daemon: FakeDaemon, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "words", [["allow"], ["ls", "k3"], ["--reason", "x"], ["allow", "k3", "--watch"], ["deny", "k3", "--all"], ["give"]]
+    "words",
+    [
+        ["allow"],
+        ["allow", ""],
+        ["ls", "k3"],
+        ["--reason", "x"],
+        ["allow", "k3", "--watch"],
+        ["deny", "k3", "--all"],
+        ["give"],
+    ],
 )
 def test_wrong_words_are_refused(daemon: FakeDaemon, words: list[str]) -> None:
     assert run(["approvals", *words]) == 2

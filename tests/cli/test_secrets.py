@@ -11,11 +11,15 @@ from ptybridge.cli.program import run
 __all__ = ["daemon"]
 
 
-@pytest.fixture(autouse=True)
-def requests(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def waiting(daemon: FakeDaemon, *ids: str) -> None:
     one = {"session_id": "s1", "session_name": None, "command": ["sudo"], "prompt": "Password:", "asked_by": "a",
            "created_at_ms": 0, "echo": False}  # fmt: skip
-    daemon.result("secret.list", {"requests": [one | {"request_id": each} for each in ("1f0c", "1f77", "2aaa")]})
+    daemon.result("secret.list", {"requests": [one | {"request_id": each} for each in ids]})
+
+
+@pytest.fixture(autouse=True)
+def requests(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting(daemon, "1f0c", "1f77", "2aaa")
     daemon.result("secret.provide", {"reason": "provided", "session_id": "s1", "redacted": True})
     monkeypatch.setattr("sys.stdin", io.StringIO("hunter2-hunter2\n"))
 
@@ -23,6 +27,12 @@ def requests(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_beginning_of_an_id_will_do(daemon: FakeDaemon) -> None:
     run(["secrets", "give", "1f0"])
     assert daemon.requests[-1][1]["request_id"] == "1f0c"
+
+
+def test_an_empty_id_means_no_request_even_if_there_is_only_one(daemon: FakeDaemon) -> None:
+    waiting(daemon, "1f0c")
+    assert run(["secrets", "give", ""]) == run(["secrets", "deny", ""]) == 3
+    assert {method for method, _ in daemon.requests} == {"secret.list"}
 
 
 @pytest.mark.parametrize(("request_id", "code", "part"), [("9", 3, "no request '9'"), ("1f", 5, "any of 1f0c, 1f77")])

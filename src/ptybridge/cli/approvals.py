@@ -39,13 +39,14 @@ def approvals_command(
     What the rules ask about waits here when the configuration says policy.confirm = "human". ID may be the beginning
     of one. What you allow may be done once, within a few minutes. Agents can neither read these commands nor answer.
     """
-    if (action == "ls") != (approval_id is None):
+    # An empty one is the beginning of any: a script whose variable is not set means none.
+    if (action == "ls") != (not approval_id):
         raise click.UsageError("write `approvals`, `approvals allow ID` or `approvals deny ID`")
     if action == "ls" and reason is not None:
         raise click.UsageError("--reason goes with allow and deny")
     if action != "ls" and (watch or everything):
         raise click.UsageError("--watch and --all go with the list")
-    if approval_id is not None:
+    if approval_id:
         chosen = _find(app, approval_id)
         decided = app.call(DECIDE, Decide(approval_id=chosen, allow=action == "allow", reason=reason))
         app.emit(decided) if app.json else print(f"{decided.approval_id} is {decided.state}")

@@ -54,7 +54,8 @@ def secrets_command(app: App, action: str, request_id: str | None, allow_echo: b
 
 def _found(requests: list[PendingSecret], wanted: str) -> PendingSecret:
     """Return the request that an id, or the beginning of one, means: before anybody is asked for its value."""
-    fitting = [one for one in requests if one.request_id.startswith(wanted)]
+    # An empty one is the beginning of any: a script whose variable is not set means none.
+    fitting = [one for one in requests if wanted and one.request_id.startswith(wanted)]
     if not fitting:
         raise SecretNotFound(f"no request {wanted!r} waits for a secret")
     if len(fitting) > 1:
