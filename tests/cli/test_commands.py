@@ -165,6 +165,8 @@ def test_ls_of_nothing_says_so_to_people(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert (list_sessions([]), run(["ls"])) == (0, 0)
     assert capsys.readouterr().out.count("no sessions: `ptybridge new` starts one") == 2
+    assert run(["ls", "--running"]) == run(["ls", "--tag", "ci"]) == 0
+    assert capsys.readouterr().out.count("no such sessions: `ptybridge ls` shows all") == 2
 
 
 def test_ls_passes_its_filters_on(daemon: FakeDaemon) -> None:

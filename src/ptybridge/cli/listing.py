@@ -40,7 +40,7 @@ def ls_command(
     elif quiet:
         for session in sessions:
             print(session.session_id)
-    elif lines := session_table(sessions):
+    elif lines := session_table(sessions, some=wanted != List()):
         print(*lines, sep="\n")
 
 

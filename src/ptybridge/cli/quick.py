@@ -117,12 +117,16 @@ def _give_up() -> int:
 # -- how sessions are shown ---------------------------------------------------------------------------------
 
 
-def session_table(sessions: "Sequence[SessionInfo]") -> list[str]:
-    """Return the lines of `ls`; without sessions a word for people, and nothing for programs."""
+def session_table(sessions: "Sequence[SessionInfo]", *, some: bool = False) -> list[str]:
+    """Return the lines of `ls`; without sessions a word for people, and nothing for programs.
+
+    `some`: there may be others, which were not asked for.
+    """
     from ptybridge.cli.output import style, table
 
     if not sessions:
-        return [style("no sessions: `ptybridge new` starts one", "dim")] if sys.stdout.isatty() else []
+        none = "no such sessions: `ptybridge ls` shows all" if some else "no sessions: `ptybridge new` starts one"
+        return [style(none, "dim")] if sys.stdout.isatty() else []
 
     now = time.time() * 1000
     return table(HEAD, [_row(one, now) for one in sessions], SPARE)
