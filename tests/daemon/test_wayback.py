@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from ptybridge.daemon.wayback import LOOK_AGAIN_SECONDS, LOOK_SECONDS, WayBack
+from ptybridge.errors import AlreadyRunning
 from ptybridge.rpc.listener import SocketLock, prepare_directory
 
 # Two looks and one more.
@@ -93,6 +94,24 @@ async def test_what_fails_is_tried_again(sockets: Sockets, way_back: WayBack, au
     shutil.rmtree(sockets.directory)
     await trio.sleep(LOOK_SECONDS + 6 * LOOK_AGAIN_SECONDS)
     assert sockets.made == 1
+
+
+async def test_what_cannot_be_made_anew_is_left_to_another_daemon(
+    sockets: Sockets, way_back: WayBack, autojump_clock: MockClock
+) -> None:
+    sockets.failures = 1_000_000
+    shutil.rmtree(sockets.directory)
+    # Between two looks: during one it has the lock.
+    await trio.sleep(LONG + LOOK_AGAIN_SECONDS / 2)
+    other = SocketLock(sockets.paths[0], patience=0)
+    sockets.failures = 0
+    await trio.sleep(LONG)
+    assert sockets.made == 0
+    other.release()
+    await trio.sleep(LONG)
+    assert sockets.made == 1
+    with pytest.raises(AlreadyRunning):
+        SocketLock(sockets.paths[0], patience=0)
 
 
 async def test_a_daemon_that_ends_does_not_look(sockets: Sockets, autojump_clock: MockClock) -> None:

@@ -46,12 +46,20 @@ class WayBack:
     def _missing(self) -> bool:
         return not all(os.path.lexists(path) for path in self._paths)
 
+    async def _make(self, rebind: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await rebind()
+        except (OSError, KeeperError, PtybridgeError):
+            # As with a keeper of an older version. With the lock held nobody at all could serve the path.
+            self._lock.let_go()
+            raise
+
     async def _find_it(self, rebind: Callable[[], Awaitable[None]]) -> None:
         socket = self._paths[0]
         try:
             listener.prepare_directory(socket.parent)
             self._lock.retake(socket)
-            await rebind()
+            await self._make(rebind)
         except (OSError, KeeperError, PtybridgeError) as exc:
             if not self._told:
                 log.error("somebody has removed %s, and it cannot be made anew for now: %s", socket, exc)

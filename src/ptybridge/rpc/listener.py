@@ -85,9 +85,7 @@ class SocketLock:
         while not self._try():
             if time.monotonic() > deadline:
                 os.close(self.fd)
-                raise AlreadyRunning(
-                    f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
-                )
+                raise _served(path)
             time.sleep(LOCK_PATIENCE_SECONDS / 20)
 
     def _try(self) -> bool:
@@ -101,14 +99,26 @@ class SocketLock:
         """Hold it again where somebody has removed its file. Raises `AlreadyRunning`, OSError."""
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self.fd), os.lstat(path.with_name(path.name + ".lock"))):
+                if not self._try():  # after `let_go`; who holds it may take it again
+                    raise _served(path)
                 return
         anew = SocketLock(path, patience=0)
         os.dup2(anew.fd, self.fd, inheritable=False)
         anew.release()
 
+    def let_go(self) -> None:
+        """Let another daemon have the path until `retake`."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
     def release(self) -> None:
         """Let another daemon have the path."""
         os.close(self.fd)
+
+
+def _served(path: Path) -> AlreadyRunning:
+    return AlreadyRunning(
+        f"another daemon serves {path}", hint="use it, stop it with `ptybridge stop`, or set --socket"
+    )
 
 
 def check_path(path: Path) -> bool:
